@@ -99,7 +99,8 @@ class WordProblems:
     Args:
         split: "train", "validation" or "test".
         levels: fewest and most steps of a problem, inclusive.
-        distractors: probability of an irrelevant sentence after each event.
+        distractors: most likely an irrelevant sentence can be after each event; every problem
+            draws its own likelihood below that, so that length says little about the steps.
         size: number of problems in the split.
         seed: another seed is another set of problems from the same split.
         calculator_share: of the demonstrations, the share that works with the calculator.
@@ -113,7 +114,7 @@ class WordProblems:
         split: str = "train",
         *,
         levels: tuple[int, int] = (1, 3),
-        distractors: float = 0.25,
+        distractors: float = 0.6,
         size: int = 1_000_000,
         seed: int = 0,
         calculator_share: float = 0.3,
@@ -148,11 +149,12 @@ class WordProblems:
         who, other = (str(x) for x in rng.choice(NAMES, 2, replace=False))
         what = str(rng.choice(THINGS))
         start = count = int(rng.integers(11, 100))
+        noisy = rng.random() * self.distractors
         steps: list[Step] = []
         while len(steps) < level:
             possible = [make for fits, make in EVENTS if fits(count)]
             step = possible[rng.integers(len(possible))](rng, count, who, other, what)
-            noise = _distractor(rng, who, other, what) if rng.random() < self.distractors else ""
+            noise = _distractor(rng, who, other, what) if rng.random() < noisy else ""
             steps.append(Step(step.told, step.expression, step.result, step.line, step.question, noise))
             count = step.result
         return start, steps, who, what

@@ -10,15 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from understudy import ops
 from understudy.envs.base import Problem
 from understudy.envs.diagnose import diagnose
 from understudy.envs.text_env import TextEnv
-from understudy.lm.base import Sampling
-from understudy.rollout.collect import TokenPolicy, collect
-from understudy.rollout.prompting import Prompt
 from understudy.types import Episode
+
+
+
+class Acting(Protocol):
+    """Plays problems: `functools.partial` of `collect` or `collect_chat` with a model bound."""
+
+    def __call__(
+        self, envs: Sequence[TextEnv], indices: Sequence[int], *, copies: int, row_keys: Sequence[int]
+    ) -> list[list[Episode]]: ...
+
 
 KINDS = ("correct", "format", "arithmetic", "reasoning", "unreadable")
 
@@ -62,36 +70,30 @@ class Evaluation:
 
 
 def evaluate(
-    lm: TokenPolicy,
+    act: Acting,
     make_env: Callable[[], TextEnv],
     indices: Sequence[int],
     *,
-    prompt: Prompt,
-    sampling: Sampling,
     copies: int = 1,
     batch: int = 128,
 ) -> Evaluation:
     """Answers problems `indices` and diagnoses every answer.
 
     Args:
-        lm: the model.
+        act: the model with its prompt and sampling.
         make_env: makes one environment of the held-out split.
         indices: the problems; the same list every time makes evaluations comparable in pairs.
-        prompt: how a problem is put.
-        sampling: temperature 0 for greedy.
         copies: answers per problem; pass@k is given for powers of two up to it.
-        batch: rows sampled together.
+        batch: rows played together.
     """
     episodes: list[list[Episode]] = []
     problems: list[Problem] = []
     chunk = max(1, batch // copies)
-    envs = [make_env() for _ in range(chunk * copies)]
+    envs = [make_env() for _ in range(min(chunk, len(indices)) * copies)]
     for start in range(0, len(indices), chunk):
         some = indices[start : start + chunk]
         keys = [(start + u) * copies + g for u in range(len(some)) for g in range(copies)]
-        episodes += collect(
-            lm, envs[: len(some) * copies], some, prompt=prompt, sampling=sampling, copies=copies, row_keys=keys
-        )
+        episodes += act(envs[: len(some) * copies], some, copies=copies, row_keys=keys)
         problems += [envs[0].task.problem(i) for i in some]
     return _summary(problems, episodes, copies)
 

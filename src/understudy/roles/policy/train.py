@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -228,17 +229,17 @@ def _evaluate_all(
     """Greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
     greedy = Sampling(max_tokens=config.max_tokens, temperature=0.0)
     indices = setting.test_indices(config.eval_problems)
-    found = {"test": evaluate(lm, setting.test_env, indices, prompt=setting.prompt, sampling=greedy)}
+    play = partial(collect, lm, prompt=setting.prompt)
+    found = {"test": evaluate(partial(play, sampling=greedy), setting.test_env, indices)}
     if thorough and setting.hard is not None:
         longer = Sampling(max_tokens=2 * config.max_tokens, temperature=0.0)
-        found["hard"] = evaluate(lm, setting.hard_env, indices, prompt=setting.prompt, sampling=longer)
+        found["hard"] = evaluate(partial(play, sampling=longer), setting.hard_env, indices)
     if thorough and config.passk > 1:
         seed = run.seeds.integer("pass@k")
         sampled = Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed)
         some = indices[: max(1, len(indices) // config.passk)]
-        found["sampled"] = evaluate(
-            lm, setting.test_env, some, prompt=setting.prompt, sampling=sampled, copies=config.passk
-        )
+        act = partial(play, sampling=sampled)
+        found["sampled"] = evaluate(act, setting.test_env, some, copies=config.passk)
     numbers: dict[str, float] = {}
     for name, evaluation in found.items():
         numbers |= evaluation.metrics(name)
