@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from understudy.envs.answers import equal, read_marked
 from understudy.envs.base import Grade, Problem
+from understudy.envs.gsm8k import grade_number
 
 NAMES = (
     "Ana", "Ben", "Carla", "David", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas",
@@ -114,7 +114,7 @@ class WordProblems:
         split: str = "train",
         *,
         levels: tuple[int, int] = (1, 3),
-        distractors: float = 0.6,
+        distractors: float = 0.5,
         size: int = 1_000_000,
         seed: int = 0,
         calculator_share: float = 0.3,
@@ -185,7 +185,4 @@ class WordProblems:
 
     def grade(self, problem: Problem, response: str) -> Grade:
         """Right only if the answer is marked (`#### 36`) and equal; unmarked is unreadable."""
-        value = read_marked(response)
-        if value is None:
-            return Grade(None, None, "no marked answer")
-        return Grade(equal(value, problem.answer), value)
+        return grade_number(problem, response)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from understudy import ops
 from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
-from understudy.lm.base import ChoiceLM, LMError, Sampling, TokenLM
-from understudy.lm.local import LocalLM
+from understudy.lm.base import ChoiceLM, LMError, Sampling
 from understudy.lm.open import open_lm, open_token_lm
 from understudy.roles.policy.config import (
     CompareConfig,
+    Compared,
     EvalConfig,
     GradeConfig,
     PolicyConfig,
@@ -27,10 +27,10 @@ from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.train import evaluate_all, train
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
-from understudy.rollout.evaluate import Evaluation, evaluate
+from understudy.rollout.evaluate import evaluate
 from understudy.run.config import ConfigError
+from understudy.run.metrics import before_after
 from understudy.run.run import Run
-from understudy.types import UnderstudyError
 
 
 def run_train(config: PolicyConfig, resume: Path | None = None) -> Path:
@@ -81,24 +81,21 @@ def run_eval(config: EvalConfig) -> Path:
 def run_compare(config: CompareConfig) -> Path:
     """Trains with every algorithm and seed on the same budget; returns the table's file."""
     base = config.base
-    first = Run.create("policy", base.env, base, replace(base.run, name=_name(base, "compare")))
-    with first as run:
-        rows: list[dict[str, object]] = []
-        for algorithm in config.algorithms:
-            for seed in config.seeds:
-                rows.append(_compare_one(base, algorithm, seed, run))
-                (run.path / "compare.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        return run.path / "compare.json"
+    out = Path(base.run.root) / "policy" / base.env / "compare.json"
+    rows: list[dict[str, object]] = []
+    for algorithm in config.algorithms:
+        for seed in config.seeds:
+            rows.append(_compare_one(base, algorithm, seed))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return out
 
 
 def run_grade(config: GradeConfig) -> Path:
     """Writes the rows of a file back with `correct` (true, false, null) and the value read."""
-    if not config.file or not config.out:
-        raise ConfigError("grade needs a file to read and --out FILE to write")
     grade = make_grader(config.env)
-    rows = read_rows(Path(config.file), required=("question", "answer", "response"))
-    graded: list[dict[str, object]] = []
-    for number, row in enumerate(rows, start=1):
+    graded: list[dict[str, Any]] = []
+    for number, row in read_rows(Path(config.file), required=("question", "answer", "response")):
         problem = Problem(str(number), str(row["question"]), str(row["answer"]))
         verdict = grade(problem, str(row["response"]))
         graded.append({**row, "correct": verdict.correct, "value": verdict.value})
@@ -106,11 +103,30 @@ def run_grade(config: GradeConfig) -> Path:
     return Path(config.out)
 
 
-def _open_run(verb: str, env: str, config: object, resume: Path | None) -> Run:
+def _open_run(verb: str, env: str, config: Any, resume: Path | None) -> Run:
     if resume is not None:
         return Run.open(resume)
-    return Run.create("policy", env, config, config.run, verb=verb)  # type: ignore[attr-defined]
+    return Run.create("policy", env, config, config.run, verb=verb)
 
 
-def _compare_one(base: PolicyConfig, algorithm: str, seed: int, run: Run) -> dict[str, object]:
+def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str, object]:
     """One algorithm with one seed, before and after, in a run directory of its own."""
+    run_config = replace(base.run, name=f"{base.run.name or 'compare'}-{algorithm}-s{seed}")
+    config = replace(base, seed=seed, run=run_config)
+    if algorithm == "supervised":
+        path = _supervised(replace(config, warm_start=config.iterations))
+    else:
+        path = run_train(replace(config, algorithm=algorithm))
+    return {"algorithm": algorithm, "seed": seed, "run": str(path), **before_after(path)}
+
+
+def _supervised(config: PolicyConfig) -> Path:
+    """The baseline without RL: as many updates on as many worked answers."""
+    setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
+    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
+    with _open_run("supervised", config.env, config, None) as run:
+        evaluate_all(config, run, lm, setting, 0, thorough=True)
+        warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
+        evaluate_all(config, run, lm, setting, config.iterations, thorough=True)
+        lm.save(run.path / "model")
+        return run.path

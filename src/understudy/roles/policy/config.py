@@ -10,6 +10,7 @@ from understudy.run.config import ConfigError
 from understudy.run.run import RunConfig
 
 Algorithm = Literal["reinforce", "rloo", "grpo"]
+Compared = Literal["reinforce", "rloo", "grpo", "supervised"]
 Kl = Literal["exact", "k1", "k2", "k3"]
 
 
@@ -242,13 +243,11 @@ class EvalConfig:
 class CompareConfig:
     """Algorithms side by side: same model, problems, budget and seeds, with intervals."""
 
-    DEBUG: ClassVar[Mapping[str, Any]] = {"algorithms": ["rloo", "supervised"], "seeds": [0]}
+    DEBUG: ClassVar[Mapping[str, Any]] = {"algorithms": ("rloo", "supervised"), "seeds": (0,)}
 
-    algorithms: list[Literal["reinforce", "rloo", "grpo", "supervised"]] = field(
-        default_factory=lambda: ["reinforce", "rloo", "grpo", "supervised"]  # pyright: ignore
-    )
+    algorithms: tuple[Compared, ...] = ("reinforce", "rloo", "grpo", "supervised")
     """What is compared; `supervised` spends the same updates on worked answers instead of RL."""
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: tuple[int, ...] = (0, 1, 2)
     """One run per algorithm and seed."""
     base: PolicyConfig = PolicyConfig()
     """The settings all runs share."""
@@ -264,3 +263,8 @@ class GradeConfig:
     """Whose rules grade."""
     out: str = ""
     """JSONL file to write."""
+
+    def check(self) -> None:
+        """Both files must be named."""
+        if not self.file or not self.out:
+            raise ConfigError("file: grade needs a FILE to read and --out FILE to write")

@@ -102,7 +102,9 @@ def supervised_step(
     return float(loss.detach()), float(norm)
 
 
-def warm_start(lm: LocalLM, task: Task, prompt: Prompt, config: PolicyConfig) -> list[float]:
+def warm_start(
+    lm: LocalLM, task: Task, prompt: Prompt, config: PolicyConfig, *, batch_size: int = 16
+) -> list[float]:
     """`config.warm_start` supervised updates on worked answers; returns their losses.
 
     Raises:
@@ -120,9 +122,8 @@ def warm_start(lm: LocalLM, task: Task, prompt: Prompt, config: PolicyConfig) ->
         return encode_example(lm, prompt.messages(problem.question), worked)
 
     optimizer = torch.optim.AdamW(lm.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
-    size = config.prompts * config.group // 4 or 1
     losses: list[float] = []
-    for step, rows in enumerate(batches(example, 0, config.warm_start, size, seed=key % 2**31)):
+    for step, rows in enumerate(batches(example, 0, config.warm_start, batch_size, seed=key % 2**31)):
         rate = learning_rate(step, config.warm_start, config.learning_rate, config.warmup)
         loss, _ = supervised_step(lm.model, [optimizer], rows, pad_id=min(lm.eos_ids), rate=rate)
         losses.append(loss)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from understudy.data.store import append_episodes
+from understudy.data.store import write_episodes
 from understudy.lm.base import ChoiceLM, Sampling
 from understudy.lm.local import LocalLM
 from understudy.roles.policy.config import PolicyConfig
@@ -101,7 +101,7 @@ def train(
         anchors.append(Anchor(teacher, config.distill_coef))
     evaluations: dict[str, Evaluation] = {}
     if state.iteration == 0:
-        evaluations = _evaluate_all(config, run, lm, setting, 0, thorough=True)
+        evaluations = evaluate_all(config, run, lm, setting, 0, thorough=True)
         state.save(run)
     with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
@@ -119,7 +119,7 @@ def train(
             run.log(state.iteration, stats, timing={"seconds": time.monotonic() - started})
             last = state.iteration == config.iterations
             if last or (config.eval_every and state.iteration % config.eval_every == 0):
-                evaluations = _evaluate_all(config, run, lm, setting, state.iteration, thorough=last)
+                evaluations = evaluate_all(config, run, lm, setting, state.iteration, thorough=last)
             accuracy = evaluations["test"].accuracy if evaluations else -1.0
             improved = accuracy > state.best
             if improved:
@@ -164,8 +164,7 @@ def _collect(
     if config.keep_episodes:
         # One file an iteration, written whole: an iteration that is repeated replaces its own.
         file = run.path / "episodes" / f"{iteration:06d}.jsonl"
-        file.unlink(missing_ok=True)
-        append_episodes(file, (e for group in episodes for e in group), iteration=iteration)
+        write_episodes(file, (e for group in episodes for e in group), iteration=iteration)
     return episodes
 
 
@@ -223,10 +222,10 @@ def _check_gap(stats: dict[str, float]) -> None:
         )
 
 
-def _evaluate_all(
+def evaluate_all(
     config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int, *, thorough: bool
 ) -> dict[str, Evaluation]:
-    """Greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
+    """Evaluates and logs: greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
     greedy = Sampling(max_tokens=config.max_tokens, temperature=0.0)
     indices = setting.test_indices(config.eval_problems)
     play = partial(collect, lm, prompt=setting.prompt)
