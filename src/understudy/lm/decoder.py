@@ -1,0 +1,226 @@
+"""Decoding with a Llama, many rows at once: prompts shared, weights fused, caches preallocated.
+
+The weights are copied once per call: the norms' gains and the 1/√d of attention are folded into
+the matrices behind them, query/key/value and gate/up become one matrix each, and an adapter is
+merged. Each step is then a handful of matrix products: a row attends to its prompt's keys together
+with all copies of the prompt (one product per prompt and head), and to its own suffix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from understudy.lm.llama import head_dim
+from understudy.lm.lora import effective
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's matrices [out, in] and biases, folded; `qkv` pairs rotary features (2i, 2i+1)."""
+
+    qkv: tuple[Tensor, Tensor | None]
+    out: tuple[Tensor, Tensor | None]
+    gate_up: tuple[Tensor, Tensor | None]
+    down: tuple[Tensor, Tensor | None]
+    activation: Callable[[Tensor], Tensor]
+    epsilon: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model ready to decode with. H query heads, KVH key and value heads, d features each."""
+
+    embed: Tensor
+    layers: tuple[Layer, ...]
+    head: tuple[Tensor, Tensor | None]
+    epsilon: float
+    inverse_frequencies: Tensor
+    rope_scale: float
+    heads: int
+    kv_heads: int
+    width: int
+
+
+@torch.no_grad()
+def fold(model: Any, *, adapter: bool = True) -> Weights:
+    """Copies the weights of `model` into the form `LlamaDecoder` runs on."""
+    config, body, d = model.config, model.model, head_dim(model)
+
+    def linear(module: Any, gain: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        weight, bias = effective(module, adapter=adapter)
+        return (weight if gain is None else weight * gain), bias
+
+    def layer(block: Any) -> Layer:
+        attention, mlp = block.self_attn, block.mlp
+        before, after = block.input_layernorm, block.post_attention_layernorm
+        query = [_interleave(w, d) for w in linear(attention.q_proj, before.weight)]
+        key = [_interleave(w, d) for w in linear(attention.k_proj, before.weight)]
+        value = linear(attention.v_proj, before.weight)
+        scaled = [None if w is None else w * attention.scaling for w in query]
+        gate, up = linear(mlp.gate_proj, after.weight), linear(mlp.up_proj, after.weight)
+        return Layer(
+            qkv=(_stack(scaled[0], key[0], value[0]), _stack(scaled[1], key[1], value[1])),
+            out=linear(attention.o_proj),
+            gate_up=(_stack(gate[0], up[0]), _stack(gate[1], up[1])),
+            down=linear(mlp.down_proj),
+            activation=mlp.act_fn,
+            epsilon=(before.variance_epsilon, after.variance_epsilon),
+        )
+
+    return Weights(
+        embed=body.embed_tokens.weight,
+        layers=tuple(layer(block) for block in body.layers),
+        head=linear(model.lm_head, body.norm.weight),
+        epsilon=body.norm.variance_epsilon,
+        inverse_frequencies=body.rotary_emb.inv_freq,
+        rope_scale=float(body.rotary_emb.attention_scaling),
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        width=d,
+    )
+
+
+def _interleave(weight: Tensor | None, d: int) -> Tensor | None:
+    """Reorders each head's features from halves (i, i + d/2) to neighbours (2i, 2i + 1).
+
+    Queries and keys are reordered alike, so their products do not change, and a pair can be
+    rotated as one complex number.
+    """
+    if weight is None:
+        return None
+    return weight.view(-1, 2, d // 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
+
+
+def _stack(*parts: Tensor | None) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
+
+
+class LlamaDecoder:
+    """Feeds U·G rows token by token. `prefill` once, then `step`; both give logits [U·G, V]."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._w = weights
+        self._device = weights.embed.device
+        self._dtype = weights.embed.dtype
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Tensor:
+        """Encodes each prompt once; logits of the first token, copies fastest.
+
+        At most `max_tokens` steps may follow.
+        """
+        w, longest = self._w, max(map(len, prompts))
+        ids = torch.tensor([[*p, *[0] * (longest - len(p))] for p in prompts], device=self._device)
+        lengths = torch.tensor([len(p) for p in prompts], device=self._device)
+        self._copies, self._time = copies, 0
+        self._positions = lengths.repeat_interleave(copies)
+        self._turns = self._rotations(longest + max_tokens)
+        hidden_bias = torch.arange(longest, device=self._device) >= lengths[:, None]
+        bias = torch.zeros(hidden_bias.shape, dtype=self._dtype, device=self._device)
+        bias = bias.masked_fill_(hidden_bias, -torch.inf)
+        self._bias = bias.repeat_interleave(w.kv_heads, 0)[:, None] if hidden_bias.any() else None
+        self._prompt_kv: list[tuple[Tensor, Tensor]] = []
+        x = F.embedding(ids, w.embed)
+        for layer in w.layers:
+            x = self._encode(layer, x)
+        shape = (len(prompts) * w.kv_heads * copies, max_tokens, w.width)
+        self._own_kv = [
+            (
+                torch.empty(shape, dtype=self._dtype, device=self._device),
+                torch.empty(shape, dtype=self._dtype, device=self._device),
+            )
+            for _ in w.layers
+        ]
+        last = x[torch.arange(len(prompts), device=self._device), lengths - 1]
+        return self._logits(last).repeat_interleave(copies, 0)
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor) -> Tensor:
+        """Feeds one token [U·G] per row; logits [U·G, V] of the next."""
+        turns = self._turns[self._positions + self._time][:, None]
+        x = F.embedding(tokens, self._w.embed)
+        for index, layer in enumerate(self._w.layers):
+            mixed = self._attend(index, layer, x, turns)
+            x = x + F.linear(mixed, *layer.out)
+            x = x + self._feed(layer, x)
+        self._time += 1
+        return self._logits(x)
+
+    def _attend(self, index: int, layer: Layer, x: Tensor, turns: Tensor) -> Tensor:
+        """Attention [B, H·d] of one new token per row to its prompt and to its own suffix."""
+        w, now = self._w, self._time + 1
+        query, key, value = self._qkv(layer, x, turns)
+        groups, rep = (-1, self._copies), w.heads // w.kv_heads
+        prompt_keys, prompt_values = self._prompt_kv[index]
+        keys, values = self._own_kv[index]
+        # [U, G, KVH, ...] to [U, KVH, G, ...]: the copies of a prompt share one product per head.
+        query = query.reshape(*groups, w.kv_heads, rep, w.width).transpose(1, 2)
+        query = query.reshape(-1, self._copies * rep, w.width)
+        keys[:, now - 1] = key.reshape(*groups, w.kv_heads, w.width).transpose(1, 2).flatten(0, 2)
+        values[:, now - 1] = (
+            value.reshape(*groups, w.kv_heads, w.width).transpose(1, 2).flatten(0, 2)
+        )
+        if self._bias is None:
+            to_prompt = torch.bmm(query, prompt_keys)
+        else:
+            to_prompt = torch.baddbmm(self._bias, query, prompt_keys)
+        own = torch.bmm(query.view(-1, rep, w.width), keys[:, :now].transpose(1, 2))
+        scores = torch.cat([to_prompt, own.view(*to_prompt.shape[:2], now)], dim=-1)
+        weights = torch.softmax(scores, dim=-1)
+        split = to_prompt.shape[-1]
+        mixed = torch.bmm(weights[..., :split], prompt_values).view(-1, rep, w.width)
+        own_weights = weights[..., split:].view(-1, rep, now)
+        mixed = torch.baddbmm(mixed, own_weights, values[:, :now])
+        mixed = mixed.view(-1, w.kv_heads, self._copies, rep, w.width).transpose(1, 2)
+        return mixed.reshape(x.shape[0], -1)
+
+    def _encode(self, layer: Layer, x: Tensor) -> Tensor:
+        """One layer over whole prompts [U, P, D]; keeps their keys and values."""
+        w = self._w
+        query, key, value = self._qkv(layer, x, self._turns[: x.shape[1], None])
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        self._prompt_kv.append(
+            (
+                key.transpose(2, 3).flatten(0, 1).contiguous(),
+                value.flatten(0, 1).contiguous(),
+            )
+        )
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=1.0, enable_gqa=w.heads != w.kv_heads
+        )
+        x = x + F.linear(mixed.transpose(1, 2).flatten(2), *layer.out)
+        return x + self._feed(layer, x)
+
+    def _qkv(self, layer: Layer, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries, keys, and values [..., heads, d] of x [..., D]."""
+        w = self._w
+        flat = F.linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[0]), *layer.qkv)
+        flat = flat.view(*x.shape[:-1], -1, w.width)
+        turning, value = flat.split([w.heads + w.kv_heads, w.kv_heads], dim=-2)
+        pairs = torch.view_as_complex(turning.to(turns.real.dtype).unflatten(-1, (-1, 2)))
+        turned = torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
+        query, key = turned.split([w.heads, w.kv_heads], dim=-2)
+        return query, key, value
+
+    def _feed(self, layer: Layer, x: Tensor) -> Tensor:
+        both = F.linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[1]), *layer.gate_up)
+        gate, up = both.chunk(2, dim=-1)
+        return F.linear(layer.activation(gate) * up, *layer.down)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        normed = F.rms_norm(x, x.shape[-1:], eps=self._w.epsilon)
+        return F.linear(normed, *self._w.head)
+
+    def _rotations(self, length: int) -> Tensor:
+        """e^{i·position·frequency} [length, d/2], times the scaling some rotary schemes use."""
+        work = torch.promote_types(self._dtype, torch.float32)
+        positions = torch.arange(length, dtype=torch.float32, device=self._device)
+        angles = torch.outer(positions, self._w.inverse_frequencies.float()).to(work)
+        return torch.polar(torch.full_like(angles, self._w.rope_scale), angles)

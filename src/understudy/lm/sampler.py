@@ -1,0 +1,263 @@
+"""Drawing tokens for many rows at once, with forced tokens, stop strings and grammars.
+
+Works over any `Decoder`. One uniform number per row and position decides a token by inversion of
+the cumulative distribution; it comes from a counter-based generator keyed by the seed and the
+row's key, so a row's noise is the same in whatever batch it is drawn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.lm.base import Completion, FinishReason, LMError, React, Sampling
+
+
+class Decoder(Protocol):
+    """Logits for rows fed token by token."""
+
+    def prefill(self, prompts: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Tensor:
+        """Logits [U·G, V] of the first token after each prompt, copies fastest."""
+        ...
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Logits [U·G, V] after one more token [U·G] per row."""
+        ...
+
+
+class TokenMasker(Protocol):
+    """Says which tokens a row may draw next, e.g. under a grammar."""
+
+    def mask(self, rows: Sequence[int]) -> Tensor:
+        """Bool [len(rows), V], True where allowed; every row must allow at least one token."""
+        ...
+
+    def accept(self, row: int, token: int) -> None:
+        """`row` has drawn `token`."""
+        ...
+
+
+class Texts(Protocol):
+    """What the sampler must know of a tokenizer."""
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of `text`."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`."""
+        ...
+
+    def pieces(self) -> Sequence[str]:
+        """The text of each token of the vocabulary by itself."""
+        ...
+
+
+@dataclass(slots=True)
+class _Row:
+    index: int
+    limit: int
+    ids: list[int] = field(default_factory=list[int])
+    logprobs: list[float] = field(default_factory=list[float])
+    sampled: list[bool] = field(default_factory=list[bool])
+    forced: deque[int] = field(default_factory=deque[int])
+    own_start: int = 0
+    """Where the model's own text since the last forced token begins."""
+    finish: FinishReason | None = None
+
+    def add(self, token: int, logprob: float, *, sampled: bool) -> None:
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        self.sampled.append(sampled)
+        if not sampled:
+            self.own_start = len(self.ids)
+
+    def completion(self) -> Completion:
+        return Completion(
+            tuple(self.ids), tuple(self.logprobs), tuple(self.sampled), self.finish or "length"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that `generate` needs besides a decoder; `limits` [U] are tokens per completion."""
+
+    prompts: Sequence[Sequence[int]]
+    copies: int
+    limits: Sequence[int]
+    sampling: Sampling
+    texts: Texts
+    triggers: tuple[str, ...] = ()
+    react: React | None = None
+    row_keys: Sequence[int] | None = None
+    masker: TokenMasker | None = None
+
+
+def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
+    """Completions [U][G] of the prompts of `job`.
+
+    Only sampled tokens fire triggers, stop strings and ends; forced ones do not. When a reaction
+    ends a row, the text it appends is recorded but not fed. An end token, and the tokens of a stop
+    string, stay in `ids`; the text given to `react` stops before the stop string.
+    """
+    rows = [
+        _Row(u * job.copies + g, limit)
+        for u, limit in enumerate(job.limits)
+        for g in range(job.copies)
+    ]
+    longest = max(job.limits, default=0)
+    noise = uniforms(job.sampling.seed, job.row_keys or range(len(rows)), longest)
+    watch = _watcher(job)
+    live = rows if longest else []
+    logits = decoder.prefill(job.prompts, job.copies, longest - 1) if live else torch.empty(0)
+    for time in range(longest):
+        drawn, logprobs = _draw_live(live, logits, noise[:, time], job)
+        for row in live:
+            if row.forced:
+                row.add(row.forced.popleft(), 0.0, sampled=False)
+            else:
+                row.add(drawn[row.index], logprobs[row.index], sampled=True)
+                watch(row)
+            if row.finish is None and len(row.ids) >= row.limit:
+                row.finish = "length"
+        live = [row for row in live if row.finish is None]
+        if not live:
+            break
+        fed = [row.ids[-1] for row in rows]
+        logits = decoder.step(torch.tensor(fed, device=logits.device))
+    completions = [row.completion() for row in rows]
+    return [completions[start : start + job.copies] for start in range(0, len(rows), job.copies)]
+
+
+def uniforms(seed: int, keys: Sequence[int], length: int) -> np.ndarray:
+    """Noise in [0, 1), float64 [len(keys), length]: Philox 4x64 keyed by (seed, row key)."""
+    word = (1 << 64) - 1
+    return np.stack(
+        [
+            np.random.Generator(np.random.Philox(key=[seed & word, key & word])).random(length)
+            for key in keys
+        ]
+    )
+
+
+@torch.inference_mode()
+def draw(
+    logits: Tensor, uniform: Tensor, sampling: Sampling, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One token [B] per row of `logits` [B, V], and its log-probability [B].
+
+    The log-probability is that of the distribution drawn from: `allowed` [B, V], temperature,
+    top-k and top-p in this order, renormalised. Greedy draws have log-probability 0.
+
+    Raises:
+        LMError: the logits are not finite, or nothing is allowed.
+    """
+    logits = logits.float() if allowed is None else logits.float().masked_fill(~allowed, -torch.inf)
+    if sampling.temperature == 0:
+        best, token = logits.max(dim=-1)
+        _check_finite(best)
+        return token, torch.zeros_like(best)
+    probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
+    if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
+        probabilities = _truncate(probabilities, sampling)
+    cumulative = probabilities.cumsum(dim=-1)
+    total = cumulative[:, -1:]
+    _check_finite(total)
+    # Strictly below the total, else a row whose uniform rounds up to 1 would fall off the end.
+    level = (uniform[:, None].to(total) * total).minimum(total.nextafter(torch.zeros_like(total)))
+    token = torch.searchsorted(cumulative, level, right=True)
+    return token[:, 0], (probabilities.gather(1, token) / total).log()[:, 0]
+
+
+def _truncate(probabilities: Tensor, sampling: Sampling) -> Tensor:
+    """Zero outside the `top_k` likeliest tokens and the smallest set of mass `top_p`."""
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    if 0 < sampling.top_k < ordered.shape[-1]:
+        ordered[:, sampling.top_k :] = 0
+        ordered /= ordered.sum(dim=-1, keepdim=True)
+    if sampling.top_p < 1:
+        before = ordered.cumsum(dim=-1) - ordered
+        before[:, 0] = -1  # the likeliest token always stays
+        ordered[before >= sampling.top_p] = 0
+    return torch.zeros_like(probabilities).scatter_(1, order, ordered)
+
+
+def _check_finite(values: Tensor) -> None:
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        row = int((~finite).flatten().nonzero()[0])
+        raise LMError(f"row {row}: no finite logit to draw from (diverged, or nothing is allowed)")
+
+
+def _draw_live(
+    live: Sequence[_Row], logits: Tensor, uniform: np.ndarray, job: Job
+) -> tuple[list[int], list[float]]:
+    """Tokens and log-probabilities for all rows; those of rows not drawing are meaningless."""
+    drawing = [row.index for row in live if not row.forced]
+    if not drawing:
+        return [], []
+    allowed = None
+    if job.masker is not None:
+        allowed = torch.ones_like(logits, dtype=torch.bool)
+        allowed[drawing] = job.masker.mask(drawing).to(logits.device)
+    tokens, logprobs = draw(
+        logits, torch.from_numpy(uniform).to(logits.device), job.sampling, allowed
+    )
+    return tokens.tolist(), logprobs.tolist()
+
+
+def _watcher(job: Job) -> Callable[[_Row], None]:
+    """What happens to a row after a sampled token: ends, stop strings, triggers, the grammar."""
+    texts, ends, react = job.texts, job.texts.eos_ids, job.react
+    stops, triggers = job.sampling.stop, job.triggers if react is not None else ()
+    suspects = _ending_tokens(texts, {s[-1] for s in stops} | {t[-1] for t in triggers})
+
+    def end(row: _Row, text: str) -> None:
+        row.finish = "stop"
+        if react is not None:
+            react(row.index, text, ended=True)
+
+    def watch(row: _Row) -> None:
+        token = row.ids[-1]
+        if job.masker is not None:
+            job.masker.accept(row.index, token)
+        if token in ends:
+            end(row, texts.decode(row.ids))
+        elif token in suspects:
+            own, text = texts.decode(row.ids[row.own_start :]), texts.decode(row.ids)
+            cuts = [cut for stop in stops if (cut := own.find(stop)) >= 0]
+            if cuts:
+                end(row, text[: len(text) - len(own) + min(cuts)])
+            elif text.endswith(triggers):
+                respond(row, text)
+
+    def respond(row: _Row, text: str) -> None:
+        reaction = react(row.index, text, ended=False) if react is not None else None
+        if reaction is None:
+            return
+        row.forced.extend(texts.encode(reaction.append))
+        if reaction.done:
+            while row.forced and len(row.ids) < row.limit:
+                row.add(row.forced.popleft(), 0.0, sampled=False)
+            row.finish = "environment"
+
+    return watch
+
+
+def _ending_tokens(texts: Texts, characters: set[str]) -> frozenset[int]:
+    """Tokens whose text holds one of `characters`, or part of a character."""
+    if not characters:
+        return frozenset()
+    wanted = characters | {"\ufffd"}
+    return frozenset(i for i, piece in enumerate(texts.pieces()) if not wanted.isdisjoint(piece))
