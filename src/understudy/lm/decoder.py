@@ -18,16 +18,20 @@ from torch.nn import functional as F
 
 from understudy.lm.llama import head_dim
 from understudy.lm.lora import effective
+from understudy.lm.matmul import linear
+
+Linear = tuple[Tensor, Tensor | None]
+"""Weight [out, in] and bias [out] of a linear layer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer's matrices [out, in] and biases, folded; `qkv` pairs rotary features (2i, 2i+1)."""
+    """One layer's folded matrices; `qkv` pairs rotary features (2i, 2i+1)."""
 
-    qkv: tuple[Tensor, Tensor | None]
-    out: tuple[Tensor, Tensor | None]
-    gate_up: tuple[Tensor, Tensor | None]
-    down: tuple[Tensor, Tensor | None]
+    qkv: Linear
+    out: Linear
+    gate_up: Linear
+    down: Linear
     activation: Callable[[Tensor], Tensor]
     epsilon: tuple[float, float]
 
@@ -38,7 +42,7 @@ class Weights:
 
     embed: Tensor
     layers: tuple[Layer, ...]
-    head: tuple[Tensor, Tensor | None]
+    head: Linear
     epsilon: float
     inverse_frequencies: Tensor
     rope_scale: float
@@ -52,23 +56,26 @@ def fold(model: Any, *, adapter: bool = True) -> Weights:
     """Copies the weights of `model` into the form `LlamaDecoder` runs on."""
     config, body, d = model.config, model.model, head_dim(model)
 
-    def linear(module: Any, gain: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def folded(module: Any, gain: Tensor | None = None) -> Linear:
         weight, bias = effective(module, adapter=adapter)
         return (weight if gain is None else weight * gain), bias
+
+    def rotary(module: Any, gain: Tensor, scale: float = 1.0) -> Linear:
+        weight, bias = folded(module, gain * scale)
+        return _interleave(weight, d), None if bias is None else _interleave(bias * scale, d)
 
     def layer(block: Any) -> Layer:
         attention, mlp = block.self_attn, block.mlp
         before, after = block.input_layernorm, block.post_attention_layernorm
-        query = [_interleave(w, d) for w in linear(attention.q_proj, before.weight)]
-        key = [_interleave(w, d) for w in linear(attention.k_proj, before.weight)]
-        value = linear(attention.v_proj, before.weight)
-        scaled = [None if w is None else w * attention.scaling for w in query]
-        gate, up = linear(mlp.gate_proj, after.weight), linear(mlp.up_proj, after.weight)
         return Layer(
-            qkv=(_stack(scaled[0], key[0], value[0]), _stack(scaled[1], key[1], value[1])),
-            out=linear(attention.o_proj),
-            gate_up=(_stack(gate[0], up[0]), _stack(gate[1], up[1])),
-            down=linear(mlp.down_proj),
+            qkv=_stack(
+                rotary(attention.q_proj, before.weight, attention.scaling),
+                rotary(attention.k_proj, before.weight),
+                folded(attention.v_proj, before.weight),
+            ),
+            out=folded(attention.o_proj),
+            gate_up=_stack(folded(mlp.gate_proj, after.weight), folded(mlp.up_proj, after.weight)),
+            down=folded(mlp.down_proj),
             activation=mlp.act_fn,
             epsilon=(before.variance_epsilon, after.variance_epsilon),
         )
@@ -76,7 +83,7 @@ def fold(model: Any, *, adapter: bool = True) -> Weights:
     return Weights(
         embed=body.embed_tokens.weight,
         layers=tuple(layer(block) for block in body.layers),
-        head=linear(model.lm_head, body.norm.weight),
+        head=folded(model.lm_head, body.norm.weight),
         epsilon=body.norm.variance_epsilon,
         inverse_frequencies=body.rotary_emb.inv_freq,
         rope_scale=float(body.rotary_emb.attention_scaling),
@@ -86,20 +93,19 @@ def fold(model: Any, *, adapter: bool = True) -> Weights:
     )
 
 
-def _interleave(weight: Tensor | None, d: int) -> Tensor | None:
+def _interleave(weight: Tensor, d: int) -> Tensor:
     """Reorders each head's features from halves (i, i + d/2) to neighbours (2i, 2i + 1).
 
     Queries and keys are reordered alike, so their products do not change, and a pair can be
     rotated as one complex number.
     """
-    if weight is None:
-        return None
     return weight.view(-1, 2, d // 2, *weight.shape[1:]).transpose(1, 2).reshape(weight.shape)
 
 
-def _stack(*parts: Tensor | None) -> Tensor | None:
-    present = [part for part in parts if part is not None]
-    return torch.cat(present) if present else None
+def _stack(*parts: Linear) -> Linear:
+    """Several linear layers with one input as one; either all have a bias or none."""
+    biases = [bias for _, bias in parts if bias is not None]
+    return torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None
 
 
 class LlamaDecoder:
@@ -148,7 +154,7 @@ class LlamaDecoder:
         x = F.embedding(tokens, self._w.embed)
         for index, layer in enumerate(self._w.layers):
             mixed = self._attend(index, layer, x, turns)
-            x = x + F.linear(mixed, *layer.out)
+            x = x + linear(mixed, *layer.out)
             x = x + self._feed(layer, x)
         self._time += 1
         return self._logits(x)
@@ -195,13 +201,13 @@ class LlamaDecoder:
         mixed = F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=1.0, enable_gqa=w.heads != w.kv_heads
         )
-        x = x + F.linear(mixed.transpose(1, 2).flatten(2), *layer.out)
+        x = x + linear(mixed.transpose(1, 2).flatten(2), *layer.out)
         return x + self._feed(layer, x)
 
     def _qkv(self, layer: Layer, x: Tensor, turns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries, keys, and values [..., heads, d] of x [..., D]."""
         w = self._w
-        flat = F.linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[0]), *layer.qkv)
+        flat = linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[0]), *layer.qkv)
         flat = flat.view(*x.shape[:-1], -1, w.width)
         turning, value = flat.split([w.heads + w.kv_heads, w.kv_heads], dim=-2)
         pairs = torch.view_as_complex(turning.to(turns.real.dtype).unflatten(-1, (-1, 2)))
@@ -210,13 +216,13 @@ class LlamaDecoder:
         return query, key, value
 
     def _feed(self, layer: Layer, x: Tensor) -> Tensor:
-        both = F.linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[1]), *layer.gate_up)
+        both = linear(F.rms_norm(x, x.shape[-1:], eps=layer.epsilon[1]), *layer.gate_up)
         gate, up = both.chunk(2, dim=-1)
-        return F.linear(layer.activation(gate) * up, *layer.down)
+        return linear(layer.activation(gate) * up, *layer.down)
 
     def _logits(self, x: Tensor) -> Tensor:
         normed = F.rms_norm(x, x.shape[-1:], eps=self._w.epsilon)
-        return F.linear(normed, *self._w.head)
+        return linear(normed, *self._w.head)
 
     def _rotations(self, length: int) -> Tensor:
         """e^{i·position·frequency} [length, d/2], times the scaling some rotary schemes use."""

@@ -24,6 +24,7 @@ class TransformersDecoder:
     @torch.no_grad()
     def prefill(self, prompts: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Tensor:
         """Logits [U·G, V] of the first token after each prompt, copies fastest."""
+        del max_tokens  # the cache grows by itself
         device, longest = self._model.device, max(map(len, prompts))
         ids = torch.tensor([[*[0] * (longest - len(p)), *p] for p in prompts], device=device)
         lengths = torch.tensor([len(p) for p in prompts], device=device)

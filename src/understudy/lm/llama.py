@@ -23,11 +23,11 @@ STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def why_not(model: nn.Module) -> str | None:
+def why_not(model: Any) -> str | None:
     """Why this module's arithmetic does not cover `model`; None when it does."""
     if type(model) not in (LlamaForCausalLM, Qwen2ForCausalLM, MistralForCausalLM):
         return f"{type(model).__name__} is not Llama, Qwen2 or Mistral"
-    config: Any = model.config
+    config = model.config
     rope = config.rope_parameters or {}
     if rope.get("rope_type", "default") not in STATIC_ROPE:
         return f"rotary scaling {rope.get('rope_type')!r} depends on the length"

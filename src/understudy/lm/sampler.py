@@ -8,7 +8,7 @@ row's key, so a row's noise is the same in whatever batch it is drawn.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.lm.base import Completion, FinishReason, LMError, React, Sampling
+from understudy.lm.base import Completion, FinishReason, LMError, React, Reaction, Sampling
 
 
 class Decoder(Protocol):
@@ -118,7 +118,7 @@ def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
     ]
     longest = max(job.limits, default=0)
     noise = uniforms(job.sampling.seed, job.row_keys or range(len(rows)), longest)
-    watch = _watcher(job)
+    watch = _Watch(job)
     live = rows if longest else []
     logits = decoder.prefill(job.prompts, job.copies, longest - 1) if live else torch.empty(0)
     for time in range(longest):
@@ -217,42 +217,43 @@ def _draw_live(
     return tokens.tolist(), logprobs.tolist()
 
 
-def _watcher(job: Job) -> Callable[[_Row], None]:
+class _Watch:
     """What happens to a row after a sampled token: ends, stop strings, triggers, the grammar."""
-    texts, ends, react = job.texts, job.texts.eos_ids, job.react
-    stops, triggers = job.sampling.stop, job.triggers if react is not None else ()
-    suspects = _ending_tokens(texts, {s[-1] for s in stops} | {t[-1] for t in triggers})
 
-    def end(row: _Row, text: str) -> None:
-        row.finish = "stop"
-        if react is not None:
-            react(row.index, text, ended=True)
+    def __init__(self, job: Job) -> None:
+        self._texts, self._masker, self._react = job.texts, job.masker, job.react
+        self._ends, self._stops = job.texts.eos_ids, job.sampling.stop
+        self._triggers = job.triggers if job.react is not None else ()
+        characters = {text[-1] for text in (*self._stops, *self._triggers)}
+        self._suspects = _ending_tokens(job.texts, characters)
 
-    def watch(row: _Row) -> None:
+    def __call__(self, row: _Row) -> None:
         token = row.ids[-1]
-        if job.masker is not None:
-            job.masker.accept(row.index, token)
-        if token in ends:
-            end(row, texts.decode(row.ids))
-        elif token in suspects:
-            own, text = texts.decode(row.ids[row.own_start :]), texts.decode(row.ids)
-            cuts = [cut for stop in stops if (cut := own.find(stop)) >= 0]
+        if self._masker is not None:
+            self._masker.accept(row.index, token)
+        if token in self._ends:
+            self._end(row, len(self._texts.decode(row.ids)))
+        elif token in self._suspects:
+            own, text = self._texts.decode(row.ids[row.own_start :]), self._texts.decode(row.ids)
+            cuts = [cut for stop in self._stops if (cut := own.find(stop)) >= 0]
             if cuts:
-                end(row, text[: len(text) - len(own) + min(cuts)])
-            elif text.endswith(triggers):
-                respond(row, text)
+                self._end(row, len(text) - len(own) + min(cuts))
+            elif self._react is not None and text.endswith(self._triggers):
+                self._respond(row, self._react(row.index, text, ended=False))
 
-    def respond(row: _Row, text: str) -> None:
-        reaction = react(row.index, text, ended=False) if react is not None else None
+    def _end(self, row: _Row, length: int) -> None:
+        row.finish = "stop"
+        if self._react is not None:
+            self._react(row.index, self._texts.decode(row.ids)[:length], ended=True)
+
+    def _respond(self, row: _Row, reaction: Reaction | None) -> None:
         if reaction is None:
             return
-        row.forced.extend(texts.encode(reaction.append))
+        row.forced.extend(self._texts.encode(reaction.append))
         if reaction.done:
             while row.forced and len(row.ids) < row.limit:
                 row.add(row.forced.popleft(), 0.0, sampled=False)
             row.finish = "environment"
-
-    return watch
 
 
 def _ending_tokens(texts: Texts, characters: set[str]) -> frozenset[int]:
