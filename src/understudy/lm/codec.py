@@ -119,7 +119,8 @@ class TokenizerCodec:
                 turns, tokenize=False, add_generation_prompt=answer
             )
         except TemplateError as error:
-            raise LMError(f"the chat template refuses the messages: {error}") from error
+            reason = " ".join(str(error).split())
+            raise LMError(f"the chat template refuses the messages: {reason}") from error
 
     def _lines(self, messages: Sequence[Message], answer: bool) -> str:
         start = self._tokenizer.decode(self._tokenizer.encode(""))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,8 @@ def add_lora(model: nn.Module, rank: int, *, seed: int = 0) -> nn.Module:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    adapted = peft.get_peft_model(model, config)
+    with _without_deprecations():
+        adapted = peft.get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in adapted.named_parameters():
         if "lora_A" in name:  # peft draws these from the global generator
@@ -48,7 +52,17 @@ def load_lora(model: nn.Module, adapter: str | Path) -> nn.Module:
     """
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise LMError(f"no LoRA adapter in {adapter}: adapter_config.json is not there")
-    return _peft().PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    peft = _peft()
+    with _without_deprecations():
+        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Peft reads attributes that newer transformers deprecate; that is no news for our users."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*is deprecated.*")
+        yield
 
 
 def _peft() -> Any:

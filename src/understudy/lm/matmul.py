@@ -21,7 +21,7 @@ _ONEDNN: Any = (
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., in] · weightᵀ [in, out] + bias, without autograd."""
+    """X [..., in] · weightᵀ [in, out] + bias, without autograd."""
     if _ONEDNN is None or weight.device.type != "cpu" or weight.dtype != torch.float32:
         return F.linear(x, weight, bias)
     return _ONEDNN(x, weight, bias, "none", [], "")

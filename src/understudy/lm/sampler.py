@@ -142,13 +142,8 @@ def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
 
 def uniforms(seed: int, keys: Sequence[int], length: int) -> np.ndarray:
     """Noise in [0, 1), float64 [len(keys), length]: Philox 4x64 keyed by (seed, row key)."""
-    word = (1 << 64) - 1
-    return np.stack(
-        [
-            np.random.Generator(np.random.Philox(key=[seed & word, key & word])).random(length)
-            for key in keys
-        ]
-    )
+    words = np.array([[seed % 2**64, key % 2**64] for key in keys], dtype=np.uint64)
+    return np.stack([np.random.Generator(np.random.Philox(key=k)).random(length) for k in words])
 
 
 @torch.inference_mode()
