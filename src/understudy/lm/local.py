@@ -18,6 +18,7 @@ from understudy.lm.decoder import LlamaDecoder, fold
 from understudy.lm.generate import TransformersDecoder, completion_logits
 from understudy.lm.llama import Batch, completion_hidden, why_not
 from understudy.lm.lora import add_lora, effective, load_lora
+from understudy.lm.matmul import linear
 from understudy.lm.sampler import Decoder, Job, TokenMasker, generate
 from understudy.types import Message
 
@@ -255,7 +256,7 @@ class LocalLM:
         if self.slow_because is None:
             hidden = completion_hidden(self._causal, batch, adapter=self._adapter)
             weight, bias = effective(self._causal.lm_head, adapter=self._adapter)
-            logits = nn.functional.linear(hidden, weight, bias)
+            logits = linear(hidden, weight, bias)
         else:
             with self._adapters():
                 logits = completion_logits(self._model, batch)

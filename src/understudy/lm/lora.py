@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from understudy.lm.base import LMError
+from understudy.lm.matmul import linear
 
 
 def add_lora(model: nn.Module, rank: int, *, seed: int = 0) -> nn.Module:
@@ -58,7 +59,7 @@ def load_lora(model: nn.Module, adapter: str | Path) -> nn.Module:
 
 
 @contextmanager
-def _without_deprecations() -> Iterator[None]:
+def _without_deprecations() -> Generator[None]:
     """Peft reads attributes that newer transformers deprecate; that is no news for our users."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*is deprecated.*")
@@ -82,17 +83,25 @@ def is_linear(module: nn.Module) -> bool:
     return type(base) is nn.Linear and hasattr(module, "lora_A") and not variant
 
 
-def project(module: nn.Module, x: Tensor, *, adapter: bool) -> Tensor:
-    """`module(x)`, or what it was before an adapter was put on it."""
-    return module(x) if adapter else getattr(module, "base_layer", module)(x)
+def project(module: Any, x: Tensor, *, adapter: bool) -> Tensor:
+    """What a linear layer makes of x [..., in], its active adapters added when `adapter`."""
+    base = getattr(module, "base_layer", module)
+    y = linear(x, base.weight, base.bias)
+    for name in active(module) if adapter else ():
+        low = linear(x, module.lora_A[name].weight)
+        y = y + linear(low, module.lora_B[name].weight) * module.scaling[name]
+    return y
 
 
 def effective(module: Any, *, adapter: bool) -> tuple[Tensor, Tensor | None]:
     """Weight [out, in] and bias of a linear layer, its active adapters added when `adapter`."""
     base = getattr(module, "base_layer", module)
     weight = base.weight
-    if adapter and module is not base:
-        for name in module.active_adapters:
-            if name in module.lora_A:
-                weight = weight + module.get_delta_weight(name)
+    for name in active(module) if adapter else ():
+        weight = weight + module.get_delta_weight(name)
     return weight, base.bias
+
+
+def active(module: Any) -> list[str]:
+    """The adapters that act on a linear layer."""
+    return [name for name in getattr(module, "active_adapters", ()) if name in module.lora_A]
