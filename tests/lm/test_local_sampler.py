@@ -184,8 +184,9 @@ def test_stop_strings_end_a_row():
     assert calls == [("so ", True)]
 
 
-def test_a_row_that_ends_early_does_not_disturb_the_others():
-    lm = cases.llama()
+@pytest.mark.parametrize("make", [cases.llama, cases.lora, cases.gpt2])
+def test_rows_that_end_early_do_not_disturb_the_others(make):
+    lm = make()
     sampling = Sampling(max_tokens=30, seed=8)
 
     def react(row, text, *, ended):
@@ -194,7 +195,9 @@ def test_a_row_that_ends_early_does_not_disturb_the_others():
     triggers = tuple(lm.decode([i]) for i in range(5, 101))
     free = cases.sampled(lm, sampling, copies=2)
     cut = cases.sampled(lm, sampling, copies=2, triggers=triggers, react=react)
+    assert len(cut[1][0].ids) > 10
     assert cut[1][0].ids == free[1][0].ids
+    assert cut[1][0].logprobs == pytest.approx(free[1][0].logprobs, abs=1e-5)
     assert {len(c.ids) for i, g in enumerate(cut) for j, c in enumerate(g) if (i, j) != (1, 0)} == {
         1
     }

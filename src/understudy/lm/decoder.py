@@ -125,7 +125,7 @@ class LlamaDecoder:
         w, longest = self._w, max(map(len, prompts))
         ids = torch.tensor([[*p, *[0] * (longest - len(p))] for p in prompts], device=self._device)
         lengths = torch.tensor([len(p) for p in prompts], device=self._device)
-        self._copies, self._time = copies, 0
+        self._copies, self._time, self._split = copies, 0, longest
         self._positions = lengths.repeat_interleave(copies)
         self._turns = self._rotations(longest + max_tokens)
         hidden_bias = torch.arange(longest, device=self._device) >= lengths[:, None]
@@ -159,31 +159,41 @@ class LlamaDecoder:
         self._time += 1
         return self._logits(x)
 
+    @torch.inference_mode()
+    def keep(self, prompts: Sequence[int]) -> None:
+        """Forgets all prompts but these, with their rows."""
+        count = len(self._positions) // self._copies
+        places = torch.tensor(prompts, device=self._device)
+
+        def select(rows: Tensor) -> Tensor:
+            return rows.unflatten(0, (count, -1))[places].flatten(0, 1)
+
+        self._positions = select(self._positions)
+        self._bias = None if self._bias is None else select(self._bias)
+        self._prompt_kv = [(select(k), select(v)) for k, v in self._prompt_kv]
+        self._own_kv = [(select(k), select(v)) for k, v in self._own_kv]
+
     def _attend(self, index: int, layer: Layer, x: Tensor, turns: Tensor) -> Tensor:
         """Attention [B, H·d] of one new token per row to its prompt and to its own suffix."""
         w, now = self._w, self._time + 1
         query, key, value = self._qkv(layer, x, turns)
-        groups, rep = (-1, self._copies), w.heads // w.kv_heads
+        rep, split = w.heads // w.kv_heads, self._split
+        # [U, G, KVH, ...] to [U, KVH, G, ...]: the copies of a prompt share one product per head.
+        query = query.reshape(-1, self._copies, w.kv_heads, rep, w.width).transpose(1, 2)
+        query = query.reshape(-1, self._copies * rep, w.width)
         prompt_keys, prompt_values = self._prompt_kv[index]
         keys, values = self._own_kv[index]
-        # [U, G, KVH, ...] to [U, KVH, G, ...]: the copies of a prompt share one product per head.
-        query = query.reshape(*groups, w.kv_heads, rep, w.width).transpose(1, 2)
-        query = query.reshape(-1, self._copies * rep, w.width)
-        keys[:, now - 1] = key.reshape(*groups, w.kv_heads, w.width).transpose(1, 2).flatten(0, 2)
-        values[:, now - 1] = (
-            value.reshape(*groups, w.kv_heads, w.width).transpose(1, 2).flatten(0, 2)
-        )
-        if self._bias is None:
-            to_prompt = torch.bmm(query, prompt_keys)
-        else:
-            to_prompt = torch.baddbmm(self._bias, query, prompt_keys)
-        own = torch.bmm(query.view(-1, rep, w.width), keys[:, :now].transpose(1, 2))
-        scores = torch.cat([to_prompt, own.view(*to_prompt.shape[:2], now)], dim=-1)
-        weights = torch.softmax(scores, dim=-1)
-        split = to_prompt.shape[-1]
+        for cache, new in ((keys, key), (values, value)):
+            new = new.reshape(-1, self._copies, w.kv_heads, w.width).transpose(1, 2)
+            cache.view(*new.shape[:3], -1, w.width)[..., now - 1, :] = new
+        to_prompt = torch.bmm(query, prompt_keys)
+        if self._bias is not None:
+            to_prompt += self._bias
+        own = torch.bmm(keys[:, :now], query.view(-1, rep, w.width).transpose(1, 2))
+        own = own.transpose(1, 2).reshape(*to_prompt.shape[:2], now)
+        weights = torch.cat([to_prompt, own], dim=-1).softmax(dim=-1)
         mixed = torch.bmm(weights[..., :split], prompt_values).view(-1, rep, w.width)
-        own_weights = weights[..., split:].view(-1, rep, now)
-        mixed = torch.baddbmm(mixed, own_weights, values[:, :now])
+        mixed = mixed.baddbmm_(weights[..., split:].view(-1, rep, now), values[:, :now])
         mixed = mixed.view(-1, w.kv_heads, self._copies, rep, w.width).transpose(1, 2)
         return mixed.reshape(x.shape[0], -1)
 

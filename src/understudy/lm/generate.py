@@ -35,6 +35,7 @@ class TransformersDecoder:
         self._cache.batch_repeat_interleave(copies)
         self._mask = self._mask.repeat_interleave(copies, 0)
         self._next = lengths.repeat_interleave(copies)[:, None]
+        self._copies = copies
         return logits.repeat_interleave(copies, 0)
 
     @torch.no_grad()
@@ -44,6 +45,14 @@ class TransformersDecoder:
         logits = self._forward(tokens[:, None], self._next)
         self._next = self._next + 1
         return logits
+
+    def keep(self, prompts: Sequence[int]) -> None:
+        """Forgets all prompts but these, with their rows."""
+        places = torch.tensor(prompts, device=self._next.device)
+        copies = torch.arange(self._copies, device=self._next.device)
+        rows = (places[:, None] * self._copies + copies).flatten()
+        self._cache.batch_select_indices(rows)
+        self._mask, self._next = self._mask[rows], self._next[rows]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         placed = {"position_ids": positions} if self._positioned else {}

@@ -22,7 +22,7 @@ _ONEDNN: Any = (
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x [..., in] · weightᵀ [in, out] + bias; differentiable once."""
+    """Product x [..., in] · weightᵀ [in, out] + bias; differentiable once."""
     if _ONEDNN is None or weight.device.type != "cpu" or weight.dtype != torch.float32:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():

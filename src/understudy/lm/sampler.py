@@ -30,6 +30,10 @@ class Decoder(Protocol):
         """Logits [U·G, V] after one more token [U·G] per row."""
         ...
 
+    def keep(self, prompts: Sequence[int]) -> None:
+        """Forgets all prompts but these (ascending places among those it has), with their rows."""
+        ...
+
 
 class TokenMasker(Protocol):
     """Says which tokens a row may draw next, e.g. under a grammar."""
@@ -118,26 +122,40 @@ def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
     ]
     longest = max(job.limits, default=0)
     noise = uniforms(job.sampling.seed, job.row_keys or range(len(rows)), longest)
-    watch = _Watch(job)
-    live = rows if longest else []
-    logits = decoder.prefill(job.prompts, job.copies, longest - 1) if live else torch.empty(0)
+    watch, held = _Watch(job), rows
+    logits = decoder.prefill(job.prompts, job.copies, longest - 1) if longest else torch.empty(0)
     for time in range(longest):
-        drawn, logprobs = _draw_live(live, logits, noise[:, time], job)
-        for row in live:
-            if row.forced:
-                row.add(row.forced.popleft(), 0.0, sampled=False)
-            else:
-                row.add(drawn[row.index], logprobs[row.index], sampled=True)
-                watch(row)
-            if row.finish is None and len(row.ids) >= row.limit:
-                row.finish = "length"
-        live = [row for row in live if row.finish is None]
-        if not live:
+        drawn, logprobs = _draw_held(held, logits, noise[:, time], job)
+        for row, token, logprob in zip(held, drawn, logprobs, strict=True):
+            if row.finish is None:
+                _advance(row, token, logprob, watch)
+        places = _unfinished(held, job.copies)
+        if not places:
             break
-        fed = [row.ids[-1] for row in rows]
-        logits = decoder.step(torch.tensor(fed, device=logits.device))
+        if 2 * len(places) <= len(held) // job.copies:
+            decoder.keep(places)
+            held = [held[p * job.copies + g] for p in places for g in range(job.copies)]
+        fed = torch.tensor([row.ids[-1] for row in held], device=logits.device)
+        logits = decoder.step(fed)
     completions = [row.completion() for row in rows]
     return [completions[start : start + job.copies] for start in range(0, len(rows), job.copies)]
+
+
+def _advance(row: _Row, token: int, logprob: float, watch: _Watch) -> None:
+    """Adds the forced token that waits, else the drawn one."""
+    if row.forced:
+        row.add(row.forced.popleft(), 0.0, sampled=False)
+    else:
+        row.add(token, logprob, sampled=True)
+        watch(row)
+    if row.finish is None and len(row.ids) >= row.limit:
+        row.finish = "length"
+
+
+def _unfinished(held: Sequence[_Row], copies: int) -> list[int]:
+    """Places of the prompts that have a row still going."""
+    going = {place // copies for place, row in enumerate(held) if row.finish is None}
+    return sorted(going)
 
 
 def uniforms(seed: int, keys: Sequence[int], length: int) -> np.ndarray:
@@ -195,20 +213,20 @@ def _check_finite(values: Tensor) -> None:
         raise LMError(f"row {row}: no finite logit to draw from (diverged, or nothing is allowed)")
 
 
-def _draw_live(
-    live: Sequence[_Row], logits: Tensor, uniform: np.ndarray, job: Job
+def _draw_held(
+    held: Sequence[_Row], logits: Tensor, uniform: np.ndarray, job: Job
 ) -> tuple[list[int], list[float]]:
-    """Tokens and log-probabilities for all rows; those of rows not drawing are meaningless."""
-    drawing = [row.index for row in live if not row.forced]
+    """A token and its log-probability for each row; of no meaning for rows that do not draw."""
+    drawing = [place for place, row in enumerate(held) if row.finish is None and not row.forced]
     if not drawing:
-        return [], []
+        return [0] * len(held), [0.0] * len(held)
+    indices = [row.index for row in held]
     allowed = None
     if job.masker is not None:
         allowed = torch.ones_like(logits, dtype=torch.bool)
-        allowed[drawing] = job.masker.mask(drawing).to(logits.device)
-    tokens, logprobs = draw(
-        logits, torch.from_numpy(uniform).to(logits.device), job.sampling, allowed
-    )
+        allowed[drawing] = job.masker.mask([indices[p] for p in drawing]).to(logits.device)
+    noise = torch.from_numpy(uniform[indices]).to(logits.device)
+    tokens, logprobs = draw(logits, noise, job.sampling, allowed)
     return tokens.tolist(), logprobs.tolist()
 
 
