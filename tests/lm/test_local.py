@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, MambaConfig, MambaForCausalLM
 
 from tests.lm import local_cases as cases
 from understudy.lm.base import Codec, LMError, Reaction, Sampling, TrainableLM
@@ -187,3 +187,13 @@ def test_diverged_weights_are_an_error():
         next(lm.parameters()).fill_(torch.nan)
     with pytest.raises(LMError, match="no finite logit"):
         cases.sampled(lm, Sampling(max_tokens=2))
+
+
+def test_a_model_without_a_key_value_cache_cannot_be_sampled():
+    tokenizer = cases.char_tokenizer()
+    config = MambaConfig(
+        vocab_size=len(tokenizer), hidden_size=8, state_size=4, num_hidden_layers=1, eos_token_id=4
+    )
+    lm = LocalLM(MambaForCausalLM(config), tokenizer)
+    with pytest.raises(LMError, match="MambaForCausalLM keeps no key-value cache"):
+        lm.sample([[5]], Sampling())

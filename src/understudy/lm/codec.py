@@ -46,12 +46,9 @@ class TokenizerCodec:
         """
         if not text:
             return []
-        if self._anchor:
-            ids = self._plain("\n" + text)
-            if ids[: len(self._anchor)] == self._anchor:
-                ids = ids[len(self._anchor) :]
-        else:
-            ids = self._plain(text)
+        ids = self._plain("\n" + text) if self._anchor else []
+        behind = bool(ids) and ids[: len(self._anchor)] == self._anchor
+        ids = ids[len(self._anchor) :] if behind else self._plain(text)
         if bad := self._control_ids.intersection(ids):
             raise LMError(f"the tokenizer turns text into control token {min(bad)}: {text[:60]!r}")
         return ids

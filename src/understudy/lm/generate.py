@@ -10,16 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from understudy.lm.base import LMError
 from understudy.lm.llama import Batch
 
 
 class TransformersDecoder:
-    """Feeds U·G rows through `model`, left-padded; each prompt is encoded once, then repeated."""
+    """Feeds U·G rows through `model`, left-padded; each prompt is encoded once, then repeated.
+
+    `adapters` opens the context a forward runs in. A model that keeps no key-value cache is an
+    LMError.
+    """
 
     def __init__(self, model: Any, adapters: Callable[[], AbstractContextManager[Any]]) -> None:
+        lora = hasattr(model, "peft_config")
+        accepted = inspect.signature(model.get_base_model().forward if lora else model.forward)
+        if "past_key_values" not in accepted.parameters:
+            raise LMError(f"{type(model).__name__} keeps no key-value cache; it cannot be sampled")
         self._model = model
         self._adapters = adapters
-        self._positioned = "position_ids" in inspect.signature(model.forward).parameters
+        self._positioned = "position_ids" in accepted.parameters
 
     @torch.no_grad()
     def prefill(self, prompts: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Tensor:

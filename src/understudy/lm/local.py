@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as hf_logging
 
 from understudy.lm.base import Completion, LMError, React, Sampling
 from understudy.lm.codec import TokenizerCodec
@@ -80,11 +81,13 @@ class LocalLM:
             "trust_remote_code": False,
         }
         name = str(path_or_name)
+        bars = _no_progress_bars() if local else nullcontext()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                name, dtype=dtype, use_safetensors=True, **options
-            )
+            with bars:
+                tokenizer = AutoTokenizer.from_pretrained(name, **options)
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    name, dtype=dtype, use_safetensors=True, **options
+                )
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise LMError(f"cannot load model {name}: {reason[:300]}") from error
@@ -228,7 +231,8 @@ class LocalLM:
         if self._lora:
             whole = copy.deepcopy(model)
             model = whole.merge_and_unload() if self._adapter else whole.unload()
-        model.save_pretrained(folder)
+        with _no_progress_bars():
+            model.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
 
     def save_adapter(self, folder: Path) -> None:
@@ -279,6 +283,18 @@ class LocalLM:
         longest = max(map(len, rows))
         padded = [[*row, *[0] * (longest - len(row))] for row in rows]
         return torch.tensor(padded, dtype=torch.long, device=self.device)
+
+
+@contextmanager
+def _no_progress_bars() -> Generator[None]:
+    """Reading and writing a local folder is quick; only a download deserves a bar."""
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
