@@ -1,4 +1,4 @@
-"""The records every layer passes on. Frozen, no behaviour, no imports from the package."""
+"""The records every layer passes on, and the one error they share. No imports from the package."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
+
+
+class UnderstudyError(Exception):
+    """Something the user can mend; the text is one clear line, shown without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from understudy.types import Message, Usage
+from understudy.types import Message, UnderstudyError, Usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-class LMError(Exception):
+class LMError(UnderstudyError):
     """Something about a language model that the user can mend; the text is one clear line."""
 
 
