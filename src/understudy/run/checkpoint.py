@@ -86,11 +86,11 @@ def save(
         _clear(folder)
         size = len(text) + sum(t.nbytes for group in tensors.values() for t in group.values())
         require_space(folder, size + size // 4 + (1 << 20))
-        manifest = _write(folder, step, tensors, text)
+        _write(folder, step, tensors, text)
         target = folder / str(step)
         if damage := _damage(target):
             raise RunError(f"{target}: damaged while it was written: {damage[0]}")
-        pointer = seal({"step": step, "manifest": manifest})
+        pointer = seal({"step": step})
         replace_file(folder / "latest", pointer)
         if best:
             replace_file(folder / "best", pointer)
@@ -109,10 +109,9 @@ def load(folder: Path, *, best: bool = False) -> Checkpoint | None:
     problems: list[str] = []
     with on_disk(folder):
         steps = list(_steps(folder))
+        pointed = _pointed(folder / ("best" if best else "latest"), problems)
         if best:
-            steps = [_pointed(folder / "best", problems)] if (folder / "best").exists() else []
-        elif steps:
-            _pointed(folder / "latest", problems)
+            steps = [] if pointed is None else [pointed]
         for step in steps:
             path = folder / str(step)
             problems += (damage := _damage(path))
@@ -131,8 +130,7 @@ def verify(folder: Path) -> list[str]:
     problems: list[str] = []
     with on_disk(folder):
         for name in ("latest", "best"):
-            if (folder / name).exists():
-                _pointed(folder / name, problems)
+            _pointed(folder / name, problems)
         for step in _steps(folder):
             problems += _damage(folder / str(step))
     return problems
@@ -143,7 +141,10 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Te
     packed = optimizer.state_dict()
     tensors: dict[str, torch.Tensor] = {}
     values: dict[str, dict[str, Any]] = {}
-    for kind, table in (("state", packed["state"]), ("group", dict(enumerate(packed["param_groups"])))):
+    for kind, table in (
+        ("state", packed["state"]),
+        ("group", dict(enumerate(packed["param_groups"]))),
+    ):
         for index, entries in table.items():
             for name, value in entries.items():
                 if isinstance(value, torch.Tensor):
@@ -178,11 +179,16 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, values:
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
+def threads() -> int:
+    """Threads torch computes with; another number sums in another order and gives other bits."""
+    return torch.get_num_threads()
+
+
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def _write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: bytes) -> str:
-    """Writes a whole checkpoint and gives it its name; returns its manifest's SHA-256."""
+def _write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: bytes) -> None:
+    """Writes a whole checkpoint and gives it its name."""
     temporary = folder / f".tmp-{step}"
     temporary.mkdir()
     for group, named in tensors.items():
@@ -202,7 +208,6 @@ def _write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: bytes
     libraries = {name: importlib.metadata.version(name) for name in ("torch", "safetensors")}
     manifest = {"schema": SCHEMA, "step": step, "files": files, "libraries": libraries}
     write_synced(temporary / MANIFEST, seal(manifest))
-    digest = sha256(temporary / MANIFEST)
     sync(temporary)
     target = folder / str(step)
     if target.exists():
@@ -211,7 +216,6 @@ def _write(folder: Path, step: int, tensors: Mapping[str, Tensors], state: bytes
         target.rename(folder / f".tmp-old-{step}")
     temporary.rename(target)
     sync(folder)
-    return digest
 
 
 def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
@@ -243,9 +247,9 @@ def _retire(folder: Path, keep: int) -> None:
     The newest was just verified byte by byte; the others count as whole if their manifest and
     sizes are, which costs no reading of gigabytes at every save.
     """
-    best = _pointed(folder / "best", []) if (folder / "best").exists() else None
+    best = _pointed(folder / "best", damaged := list[str]())
     whole = [step for step in _steps(folder) if not _damage(folder / str(step), contents=False)]
-    if len(whole) < keep:
+    if len(whole) < keep or damaged:
         return
     for step in list(_steps(folder)):
         if step not in whole[:keep] and step != best:
@@ -259,14 +263,18 @@ def _retire(folder: Path, keep: int) -> None:
 def _steps(folder: Path) -> Iterator[int]:
     """Steps that have a checkpoint, newest first."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    yield from sorted((int(n) for n in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", n)), reverse=True)
+    yield from sorted(
+        (int(n) for n in names if re.fullmatch(r"0|[1-9][0-9]{0,17}", n)), reverse=True
+    )
 
 
-def _pointed(path: Path, problems: list[str]) -> int:
-    """The step a pointer file names, -1 if it is damaged."""
+def _pointed(path: Path, problems: list[str]) -> int | None:
+    """The step a pointer file names; None if there is no file, -1 (no step) if it is damaged."""
+    if not path.exists():
+        return None
     body = unseal(path.read_bytes()) if path.is_file() else None
     if body is None:
-        problems.append(f"{path}: damaged or missing")
+        problems.append(f"{path}: damaged")
         return -1
     return body["step"]
 

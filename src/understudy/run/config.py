@@ -351,7 +351,5 @@ def _parser(cls: type, schema: Mapping[str, Leaf], prog: str) -> ArgumentParser:
         bounds = describe(leaf.hint).removeprefix(describe(leaf.bare)).strip()
         doc = f"{leaf.doc} [{bounds}]" if bounds else leaf.doc
         default = None if leaf.default is dataclasses.MISSING else leaf.default
-        parser.add_argument(
-            f"--{path}", type=leaf.bare, default=default, help=doc
-        )
+        parser.add_argument(f"--{path}", type=leaf.bare, default=default, help=doc)
     return parser

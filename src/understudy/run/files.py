@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from understudy.run.errors import RunError
 
 
 @contextlib.contextmanager
-def on_disk(path: Path) -> Iterator[None]:
+def on_disk(path: Path) -> Generator[None]:
     """Turns an operating system's error about `path` into a RunError of one line."""
     try:
         yield
