@@ -1,4 +1,4 @@
-"""The records every layer passes on. Frozen, no behaviour, no imports from the package."""
+"""The records every layer passes on, and the one error they share. No imports from the package."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ class UnderstudyError(Exception):
 
 
 Role = Literal["system", "user", "assistant"]
+
+
+class UnderstudyError(Exception):
+    """Something the user can mend; the text is one clear line, shown without a traceback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,11 @@
+"""What can go wrong with a configuration or a run directory, each told in one line."""
+
+from understudy.types import UnderstudyError
+
+
+class ConfigError(UnderstudyError):
+    """A configuration that cannot be used; names the key, where it stands and what would do."""
+
+
+class RunError(UnderstudyError):
+    """A run directory that cannot be written, read or continued; names the path."""
