@@ -104,9 +104,9 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
 class Limiter:
     """How many requests may be in flight: additive increase, multiplicative decrease.
 
-    One success in a full window adds 1 / limit; one sign of congestion halves the limit, once per
-    window: requests that were already out when it was halved do not halve it again. All share a
-    pause when the server asks for one. To be used in one event loop.
+    A success adds 1 / limit; a sign of congestion takes the limit to 0.7 of itself, once per window:
+    requests that were already out when it shrank do not shrink it again. All share a pause when the
+    server asks for one. To be used in one event loop.
     """
 
     def __init__(self, max_in_flight: int):
@@ -117,7 +117,7 @@ class Limiter:
         self._active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._resume_at = -math.inf
-        self._halved_at = -math.inf
+        self._shrunk_at = -math.inf
 
     @asynccontextmanager
     async def slot(self) -> AsyncGenerator[float]:
@@ -156,10 +156,10 @@ class Limiter:
         self.limit = min(float(self.max), self.limit + 1.0 / self.limit)
 
     def congested(self, sent_at: float) -> None:
-        """A request sent at `sent_at` met congestion: half as much at once."""
-        if sent_at > self._halved_at:
-            self._halved_at = asyncio.get_running_loop().time()
-            self.limit = max(1.0, self.limit / 2.0)
+        """A request sent at `sent_at` met congestion: less at once."""
+        if sent_at > self._shrunk_at:
+            self._shrunk_at = asyncio.get_running_loop().time()
+            self.limit = max(1.0, 0.7 * self.limit)
 
     def pause(self, seconds: float) -> None:
         """Nobody sends for so long."""
