@@ -24,23 +24,23 @@ from understudy.roles.policy.config import (
 from understudy.roles.policy.pretrain import pretrain
 from understudy.roles.policy.setup import make_setting
 from understudy.roles.policy.supervised import warm_start
+from understudy.roles.policy.summary import before_after
 from understudy.roles.policy.train import evaluate_all, train
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
 from understudy.run.config import ConfigError
-from understudy.run.metrics import before_after
 from understudy.run.run import Run
 
 
-def run_train(config: PolicyConfig, resume: Path | None = None) -> Path:
+def run_train(config: PolicyConfig) -> Path:
     """Trains by RL; returns the run directory."""
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
         raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
-    with _open_run("train", config.env, config, resume) as run:
+    with _open_run("train", config.env, config) as run:
         judge = None
         if config.reward.judge:
             opened = open_lm(config.reward.judge, run_folder=run.path)
@@ -51,9 +51,9 @@ def run_train(config: PolicyConfig, resume: Path | None = None) -> Path:
         return run.path
 
 
-def run_pretrain(config: PretrainConfig, resume: Path | None = None) -> Path:
+def run_pretrain(config: PretrainConfig) -> Path:
     """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
-    with _open_run("pretrain", "corpus", config, resume) as run:
+    with _open_run("pretrain", "corpus", config) as run:
         pretrain(config, run)
         return run.path
 
@@ -61,7 +61,7 @@ def run_pretrain(config: PretrainConfig, resume: Path | None = None) -> Path:
 def run_eval(config: EvalConfig) -> Path:
     """Evaluates any language model on held-out problems; returns the run directory."""
     setting = make_setting(config.env, config.task, config.seed, config.problems)
-    with _open_run("eval", config.env, config, None) as run:
+    with _open_run("eval", config.env, config) as run:
         sampling = Sampling(
             max_tokens=config.max_tokens,
             temperature=config.temperature,
@@ -103,9 +103,7 @@ def run_grade(config: GradeConfig) -> Path:
     return Path(config.out)
 
 
-def _open_run(verb: str, env: str, config: Any, resume: Path | None) -> Run:
-    if resume is not None:
-        return Run.open(resume)
+def _open_run(verb: str, env: str, config: Any) -> Run:
     return Run.create("policy", env, config, config.run, verb=verb)
 
 
@@ -124,7 +122,7 @@ def _supervised(config: PolicyConfig) -> Path:
     """The baseline without RL: as many updates on as many worked answers."""
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
-    with _open_run("supervised", config.env, config, None) as run:
+    with _open_run("supervised", config.env, config) as run:
         evaluate_all(config, run, lm, setting, 0, thorough=True)
         warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
         evaluate_all(config, run, lm, setting, config.iterations, thorough=True)

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from understudy.run.config import ConfigError
-from understudy.run.run import RunConfig
+from understudy.run.config import ConfigError, RunConfig
+from understudy.run.fields import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
+
+Option = bool | int | float | str | tuple[int, ...]
 
 Algorithm = Literal["reinforce", "rloo", "grpo"]
 Compared = Literal["reinforce", "rloo", "grpo", "supervised"]
@@ -22,17 +30,17 @@ class TaskConfig:
     """whole: an action is the whole answer; stepwise: an action is one line of it."""
     calculator: bool = True
     """Write the result into `<<12*3=` while the model is answering."""
-    max_steps: int = 12
+    max_steps: PositiveInt = 12
     """Lines after which a stepwise episode is truncated."""
     path: str | None = None
     """JSONL file of the training problems (gsm8k, math)."""
     eval_path: str | None = None
     """JSONL file of the held-out problems (gsm8k, math)."""
-    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    options: dict[str, Option] = field(default_factory=dict[str, Option])
     """Options of the task itself, e.g. `levels = [1, 3]` of word-problems."""
-    hard_options: dict[str, Any] = field(default_factory=dict[str, Any])
+    hard_options: dict[str, Option] = field(default_factory=dict[str, Option])
     """Options of a second, harder held-out set, e.g. `levels = [4, 6]`; empty for none."""
-    shots: int = 0
+    shots: NonNegativeInt = 0
     """Worked examples from the training split put before every problem."""
     system: str = ""
     """System instruction put before every problem."""
@@ -44,20 +52,20 @@ class LossConfig:
 
     scale: Literal["std", "none"] = "std"
     """grpo: divide a group's advantages by their standard deviation; none is Dr. GRPO."""
-    clip_low: float = 0.2
+    clip_low: PositiveFloat = 0.2
     """grpo: lower clip of the probability ratio."""
-    clip_high: float = 0.2
+    clip_high: PositiveFloat = 0.2
     """grpo: upper clip; larger than clip_low is the asymmetric clip of DAPO."""
     aggregate: Literal["token", "sequence", "constant"] = "token"
     """Mean over tokens, mean of answers' means, or the sum over a constant (Dr. GRPO)."""
     kl: Kl = "exact"
     """exact: log-ratio to go as a penalty on the return, whose gradient is that of the KL.
     k1: the same, one sum per answer. k2, k3: in the loss, per token, biased."""
-    kl_coef: float = 0.01
+    kl_coef: NonNegativeFloat = 0.01
     """Weight of the KL to the reference; 0 needs no reference."""
-    reference_every: int = 0
+    reference_every: NonNegativeInt = 0
     """Iterations after which the policy becomes its own reference; 0 keeps the first."""
-    step_gamma: float = 1.0
+    step_gamma: Probability = 1.0
     """Stepwise episodes: discount per step."""
     skip_silent: bool = True
     """Leave out groups whose advantages are all zero; they still count in the denominators."""
@@ -73,7 +81,7 @@ class RewardConfig:
     """An LM string: a judge answers yes or no to each dimension, its P(yes) is a reward."""
     dimensions: dict[str, str] = field(default_factory=dict[str, str])
     """The judge's dimensions: name → question about {problem}, {so_far} and {step}."""
-    judge_weight: float = 0.5
+    judge_weight: NonNegativeFloat = 0.5
     """Weight of the mean of the dimensions; the task's grade keeps weight 1."""
 
 
@@ -92,47 +100,47 @@ class PolicyConfig:
     """The model that is trained: pocket or hf:NAME_OR_PATH[+adapter=PATH]."""
     algorithm: Algorithm = "rloo"
     """reinforce (batch baseline), rloo (leave-one-out) or grpo (group-relative, clipped)."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Everything random follows from it."""
-    iterations: int = 60
+    iterations: PositiveInt = 60
     """Rounds of collecting and updating."""
-    prompts: int = 8
+    prompts: PositiveInt = 8
     """Problems per iteration."""
-    group: int = 8
+    group: PositiveInt = 8
     """Answers per problem."""
-    epochs: int = 1
+    epochs: PositiveInt = 1
     """Passes over the collected answers; more than one is off-policy and wants grpo."""
-    minibatches: int = 1
+    minibatches: PositiveInt = 1
     """Optimizer steps per pass."""
-    accumulate: int = 1
+    accumulate: PositiveInt = 1
     """Backward passes per optimizer step; the result is the same, the memory smaller."""
-    learning_rate: float = 3e-4
+    learning_rate: PositiveFloat = 3e-4
     """AdamW's peak learning rate."""
-    warmup: int = 3
+    warmup: NonNegativeInt = 3
     """Iterations of linear warm-up."""
-    final_rate: float = 0.1
+    final_rate: Probability = 0.1
     """The last iteration's learning rate, as a share of the peak (linear decay)."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: PositiveFloat = 1.0
     """Gradients are clipped to this norm."""
-    temperature: float = 1.0
+    temperature: NonNegativeFloat = 1.0
     """Of sampling, and of the log-probabilities trained on."""
-    max_tokens: int = 128
+    max_tokens: PositiveInt = 128
     """Longest answer."""
-    warm_start: int = 0
+    warm_start: NonNegativeInt = 0
     """Supervised updates on the task's worked answers before RL."""
-    lora_rank: int = 0
+    lora_rank: NonNegativeInt = 0
     """Train a LoRA adapter of this rank instead of all weights; 0 trains all."""
     distill: str | None = None
     """An LM string: pull the policy towards this teacher by reverse KL on its own answers."""
-    distill_coef: float = 0.1
+    distill_coef: NonNegativeFloat = 0.1
     """Weight of the distillation term."""
-    eval_every: int = 20
+    eval_every: NonNegativeInt = 20
     """Iterations between evaluations; there is one before and one after training in any case."""
-    eval_problems: int = 500
+    eval_problems: PositiveInt = 500
     """Held-out problems per evaluation."""
     keep_episodes: bool = True
     """Write every collected episode to episodes/, one file an iteration."""
-    passk: int = 4
+    passk: NonNegativeInt = 4
     """Sampled answers per problem for pass@k at the first and last evaluation; 0 for none."""
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
@@ -168,35 +176,35 @@ class PretrainConfig:
 
     mixture: dict[str, float] = field(default_factory=lambda: {"word-problems": 1.0})
     """Tasks of the corpus and their shares; each must be able to demonstrate itself."""
-    options: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    options: dict[str, dict[str, Option]] = field(default_factory=dict[str, dict[str, Option]])
     """Options of the tasks, by task."""
-    vocab_size: int = 1024
+    vocab_size: PositiveInt = 1024
     """Most tokens of the tokenizer (at least 261: the bytes and the control tokens)."""
-    tokenizer_examples: int = 20_000
+    tokenizer_examples: PositiveInt = 20_000
     """Examples of the corpus the tokenizer is made from."""
-    hidden: int = 192
+    hidden: PositiveInt = 192
     """Width of the model."""
-    layers: int = 5
+    layers: PositiveInt = 5
     """Transformer blocks."""
-    heads: int = 6
+    heads: PositiveInt = 6
     """Attention heads."""
-    kv_heads: int = 2
+    kv_heads: PositiveInt = 2
     """Heads of keys and values."""
-    feed_forward: int = 512
+    feed_forward: PositiveInt = 512
     """Width of the feed-forward layers."""
-    context: int = 512
+    context: PositiveInt = 512
     """Longest sequence, in tokens."""
-    steps: int = 2500
+    steps: PositiveInt = 2500
     """Updates."""
-    batch_size: int = 32
+    batch_size: PositiveInt = 32
     """Examples per update."""
-    learning_rate: float = 8e-3
+    learning_rate: PositiveFloat = 8e-3
     """Peak rate of Muon and AdamW."""
-    warmup: int = 50
+    warmup: NonNegativeInt = 50
     """Updates of linear warm-up."""
-    weight_decay: float = 0.01
+    weight_decay: NonNegativeFloat = 0.01
     """Of the hidden matrices."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Everything random follows from it."""
     run: RunConfig = RunConfig()
 
@@ -218,17 +226,17 @@ class EvalConfig:
     """Language environment; `understudy env list` names them."""
     lm: str = "pocket"
     """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the few-shot choice and of sampling."""
-    problems: int = 500
+    problems: PositiveInt = 500
     """Held-out problems."""
-    samples: int = 1
+    samples: PositiveInt = 1
     """Answers per problem; more than one needs a temperature and gives pass@k."""
-    temperature: float = 0.0
+    temperature: NonNegativeFloat = 0.0
     """0 is greedy."""
-    max_tokens: int = 256
+    max_tokens: PositiveInt = 256
     """Longest answer."""
-    max_usd: float | None = None
+    max_usd: PositiveFloat | None = None
     """Stop before more than this is spent."""
     task: TaskConfig = TaskConfig()
     run: RunConfig = RunConfig()
@@ -256,6 +264,8 @@ class CompareConfig:
 @dataclass(frozen=True)
 class GradeConfig:
     """Grade answers in a file: rows {question, answer, response} get `correct` and `value`."""
+
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("file",)
 
     file: str = ""
     """JSONL file to grade (also given as the first argument)."""

@@ -49,7 +49,7 @@ def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
     window: list[float] = []
     model.train()
     rows = batches(lambda i: corpus.example(i, lm), first, config.steps, config.batch_size, config.seed)
-    with Progress(config.steps, "pretraining", start=first) as bar:
+    with Progress(config.steps, "pretraining", start=first, enabled=run.config.progress) as bar:
         for step, batch in enumerate(rows, start=first + 1):
             started = time.monotonic()
             rate = learning_rate(step - 1, config.steps, config.learning_rate, config.warmup)

@@ -27,9 +27,10 @@ from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.update import Anchor, Group, update
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import Evaluation, evaluate
-from understudy.run.checkpoint import pack_optimizer, unpack_optimizer
+from understudy.run.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from understudy.run.progress import Progress
-from understudy.run.run import Run, RunError
+from understudy.run.errors import RunError
+from understudy.run.run import Run
 from understudy.types import Episode
 
 GAP_LIMIT = 1e-3
@@ -58,17 +59,13 @@ class State:
             self.iteration, tensors, {"optimizer": scalars, "best": self.best}, best=best
         )
 
-    def restore(self, run: Run) -> bool:
-        """Goes back to the newest whole checkpoint; False if there is none."""
-        found = run.restore()
-        if found is None:
-            return False
+    def load(self, found: Checkpoint) -> None:
+        """Goes back to a checkpoint."""
         self.iteration, self.best = found.step, float(found.state["best"])
         load_trained(self.lm, found.tensors["model"])
         if self.reference is not None and "reference" in found.tensors:
             self.reference.model.load_state_dict(found.tensors["reference"])
         unpack_optimizer(self.optimizer, found.tensors["optimizer"], found.state["optimizer"])
-        return True
 
 
 def train(
@@ -103,7 +100,7 @@ def train(
     if state.iteration == 0:
         evaluations = evaluate_all(config, run, lm, setting, 0, thorough=True)
         state.save(run)
-    with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration) as bar:
+    with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration, enabled=run.config.progress) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
             started = time.monotonic()
             episodes = _collect(config, run, lm, setting, state.iteration)
@@ -136,26 +133,27 @@ def train(
 
 
 def _begin(config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting) -> State:
-    if config.warm_start and not run.has_checkpoint:
+    found = run.restore()
+    if config.warm_start and found is None:
         warm_start(lm, setting.train, setting.prompt, config)
-    needs_reference = config.loss.kl_coef > 0
     state = State(
         lm,
-        lm.reference() if needs_reference else None,
+        lm.reference() if config.loss.kl_coef > 0 else None,
         torch.optim.AdamW(lm.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     )
-    state.restore(run)
+    if found is not None:
+        state.load(found)
     return state
 
 
 def _collect(
     config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int
 ) -> list[list[Episode]]:
-    problems = draw_problems(setting.train, config.prompts, run.seeds.generator("problems", str(iteration)))
+    problems = draw_problems(setting.train, config.prompts, run.seeds.generator("problems", iteration))
     sampling = Sampling(
         max_tokens=config.max_tokens,
         temperature=config.temperature,
-        seed=run.seeds.integer("sampling", str(iteration)),
+        seed=run.seeds.integer("sampling", iteration),
     )
     envs = [setting.train_env() for _ in range(config.prompts * config.group)]
     episodes = collect(
