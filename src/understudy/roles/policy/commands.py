@@ -25,7 +25,7 @@ from understudy.roles.policy.pretrain import pretrain
 from understudy.roles.policy.setup import make_setting
 from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.summary import before_after
-from understudy.roles.policy.train import evaluate_all, train
+from understudy.roles.policy.train import as_metrics, evaluate_all, train
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
@@ -33,8 +33,8 @@ from understudy.run.config import ConfigError
 from understudy.run.run import Run
 
 
-def run_train(config: PolicyConfig) -> Path:
-    """Trains by RL; returns the run directory."""
+def run_train(config: PolicyConfig) -> tuple[Path, int]:
+    """Trains by RL; returns the run directory and 0, or 130 or 143 where it was asked to stop."""
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
@@ -48,14 +48,14 @@ def run_train(config: PolicyConfig) -> Path:
                 raise LMError(f"reward.judge: {config.reward.judge} gives no probabilities to score with")
             judge = opened
         train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
-        return run.path
+        return run.path, run.exit_code
 
 
-def run_pretrain(config: PretrainConfig) -> Path:
+def run_pretrain(config: PretrainConfig) -> tuple[Path, int]:
     """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
     with _open_run("pretrain", "corpus", config) as run:
         pretrain(config, run)
-        return run.path
+        return run.path, run.exit_code
 
 
 def run_eval(config: EvalConfig) -> Path:
@@ -114,7 +114,9 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
     if algorithm == "supervised":
         path = _supervised(replace(config, warm_start=config.iterations))
     else:
-        path = run_train(replace(config, algorithm=algorithm))
+        path, code = run_train(replace(config, algorithm=algorithm))
+        if code:
+            raise KeyboardInterrupt
     return {"algorithm": algorithm, "seed": seed, "run": str(path), **before_after(path)}
 
 
@@ -123,8 +125,9 @@ def _supervised(config: PolicyConfig) -> Path:
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     with _open_run("supervised", config.env, config) as run:
-        evaluate_all(config, run, lm, setting, 0, thorough=True)
+        run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))
         warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
-        evaluate_all(config, run, lm, setting, config.iterations, thorough=True)
+        after = evaluate_all(config, run, lm, setting, thorough=True)
+        run.log(config.iterations, as_metrics(after))
         lm.save(run.path / "model")
         return run.path
