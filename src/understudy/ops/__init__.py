@@ -1,0 +1,21 @@
+"""The maths, as pure functions in the papers' symbols."""
+
+from understudy.ops.advantages import (
+    batch_baseline,
+    group_relative,
+    leave_one_out,
+    stepwise_leave_one_out,
+    whiten,
+)
+from understudy.ops.aggregate import aggregate, denominator
+from understudy.ops.kl import full_kl, k1, k2, k3, kl_to_go
+from understudy.ops.pad import pad_ragged
+from understudy.ops.policy_loss import ppo_clip, reinforce
+from understudy.ops.returns import discounted_returns, gae
+from understudy.ops.stats import pass_at_k, wilson
+
+__all__ = [
+    "aggregate", "batch_baseline", "denominator", "discounted_returns", "full_kl", "gae",
+    "group_relative", "k1", "k2", "k3", "kl_to_go", "leave_one_out", "pad_ragged", "pass_at_k",
+    "ppo_clip", "reinforce", "stepwise_leave_one_out", "whiten", "wilson",
+]  # fmt: skip

@@ -1,0 +1,40 @@
+# Every target makes .venv and installs the pinned versions of constraints.txt if needed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.installed ## train the bundled model by RL, offline, and show what it learnt
+	$(BIN)/understudy policy train --config recipes/demo.toml
+
+test: $(VENV)/.installed-test ## every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+check: $(VENV)/.installed-test ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python tools/sizes.py
+
+bench: $(VENV)/.installed-bench ## the README's numbers, peers side by side
+	$(BIN)/python benchmarks/sampler.py
+	$(BIN)/python benchmarks/grpo_step.py
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[lora]
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[test,check,plots]
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[bench]
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

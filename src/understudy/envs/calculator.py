@@ -1,0 +1,21 @@
+"""The calculator that writes into an answer: after `<<12*3=` it adds `36>>`."""
+
+from __future__ import annotations
+
+import re
+
+from understudy.envs.arithmetic import MAX_TEXT, evaluate, show
+
+_OPEN = re.compile(r"<<([^<>=\n]{1,%d})=$" % MAX_TEXT)
+TRIGGERS = ("=",)
+"""Texts after which the calculator may have something to write."""
+
+
+def interject(text: str) -> str:
+    """What the calculator writes after `text`: the result and `>>`, or nothing.
+
+    An expression it cannot read gets nothing, and the model goes on by itself.
+    """
+    found = _OPEN.search(text[-MAX_TEXT - 3 :])
+    value = evaluate(found[1]) if found else None
+    return "" if value is None else f"{show(value)}>>"

@@ -1,0 +1,34 @@
+"""Fingerprints of problems, and the guard that no evaluated problem is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from understudy.envs.base import Problem, Task
+from understudy.envs.text_env import EnvError
+
+
+def fingerprint(problem: Problem) -> str:
+    """The same for questions that differ only in case, spacing or punctuation; numbers count."""
+    words = re.findall(r"\w+", problem.question.casefold())
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()
+
+
+def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
+    """Compares the first `limit` problems of the test split with the training split.
+
+    A training split from a file is compared whole; of a procedural one, which is disjoint by
+    construction, as many problems as of the test split are drawn.
+
+    Raises:
+        EnvError: a problem stands in both; it is named.
+    """
+    evaluated = {fingerprint(p): p.id for p in (test.problem(i) for i in range(min(limit, len(test))))}
+    for i in range(min(len(train), max(limit, 20_000 if len(train) <= 100_000 else 0))):
+        problem = train.problem(i)
+        if (mark := fingerprint(problem)) in evaluated:
+            raise EnvError(
+                f"{train.name}: problem {problem.id} of the training split is also {evaluated[mark]} "
+                "of the held-out split; results on it would mean nothing"
+            )

@@ -1,0 +1,95 @@
+r"""MATH (arXiv 2103.03874): competition problems whose gold answer stands in the last `\boxed{}`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from understudy.envs import answers
+from understudy.envs.base import Grade, Problem
+from understudy.envs.gsm8k import read_rows
+from understudy.envs.text_env import EnvError
+
+MAX_RESPONSE = 1 << 16
+_DROPPED = re.compile(r"\\left|\\right|\\[,;:! ]|\\displaystyle|\\mathrm|\\text|\\mbox|\^\{?\\circ\}?|\\%|\\\$|\s")
+_FRACTION = re.compile(r"\\[dt]frac")
+_SHORT_FRACTION = re.compile(r"\\frac(\d)(\d)")
+_SQRT = re.compile(r"\\sqrt(\d)")
+
+
+class Math:
+    r"""Rows {problem, solution, level, type}; answers are compared as LaTeX in a normal form.
+
+    Args:
+        split: names the hub's split, and the problems.
+        path: a JSONL file, or `hub:NAME` to load a data set by name.
+    """
+
+    name = "math"
+
+    def __init__(self, split: str = "train", *, path: str = "hub:EleutherAI/hendrycks_math") -> None:
+        self.split = split
+        rows = read_rows(path, split, ("problem", "solution"))
+        self._problems = [self._problem(where, row) for where, row in rows]
+        if not self._problems:
+            raise EnvError(f"{path}: no problems in it")
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def problem(self, index: int) -> Problem:
+        """Row `index`."""
+        return self._problems[index]
+
+    def grade(self, problem: Problem, response: str) -> Grade:
+        r"""Right if the last `\boxed{}` is the gold answer in normal form; none is unreadable."""
+        return grade_boxed(problem, response)
+
+    def _problem(self, where: str, row: dict[str, Any]) -> Problem:
+        gold = last_boxed(str(row["solution"]))
+        if gold is None:
+            raise EnvError(f"{where}: the solution has no \\boxed{{}} answer")
+        level = re.sub(r"\D", "", str(row.get("level", "")))
+        return Problem(
+            where, str(row["problem"]), gold, str(row["solution"]), level=int(level or 0),
+            info={"type": row.get("type", "")},
+        )  # fmt: skip
+
+
+def grade_boxed(problem: Problem, response: str) -> Grade:
+    """The strict rule for boxed answers; the gold may be boxed in a worked solution or plain."""
+    found = last_boxed(response)
+    if found is None:
+        return Grade(None, None, "no boxed answer")
+    return Grade(same(found, last_boxed(problem.answer) or problem.answer), normal_form(found))
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last complete `\boxed{…}` or `\fbox{…}`; braces nest."""
+    text = text[-MAX_RESPONSE:]
+    for start in sorted((m.end() for m in re.finditer(r"\\(?:boxed|fbox)\s?\{", text)), reverse=True)[:64]:
+        depth = 1
+        for i in range(start, min(len(text), start + 4096)):
+            depth += (text[i] == "{") - (text[i] == "}")
+            if depth == 0:
+                return text[start:i]
+    return None
+
+
+def normal_form(latex: str) -> str:
+    """One spelling for the usual variants: spaces, \\left, \\dfrac, \\frac12, units, a final stop."""
+    text = _FRACTION.sub(r"\\frac", latex[:4096])
+    text = _DROPPED.sub("", text)
+    text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
+    text = _SQRT.sub(r"\\sqrt{\1}", text)
+    text = re.sub(r"^[a-zA-Z]\w?=", "", text).rstrip(".")
+    return text.replace("{,}", "").replace("$", "")
+
+
+def same(left: str, right: str) -> bool:
+    """Equal in normal form, or equal as numbers (1/2 = 0.5 = \\frac{1}{2})."""
+    a, b = normal_form(left), normal_form(right)
+    if a == b:
+        return True
+    x, y = answers.read_number(a), answers.read_number(b)
+    return x is not None and x == y

@@ -1,0 +1,130 @@
+"""What the command line runs for the policy role: settings in, a finished run directory out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from understudy.data.jsonl import read_rows, write_rows
+from understudy.envs.base import Problem
+from understudy.envs.registry import make_grader
+from understudy.lm.base import ChoiceLM, LMError, Sampling
+from understudy.lm.open import open_lm, open_token_lm
+from understudy.roles.policy.config import (
+    CompareConfig,
+    Compared,
+    EvalConfig,
+    GradeConfig,
+    PolicyConfig,
+    PretrainConfig,
+)
+from understudy.roles.policy.pretrain import pretrain
+from understudy.roles.policy.setup import make_setting
+from understudy.roles.policy.supervised import warm_start
+from understudy.roles.policy.summary import before_after
+from understudy.roles.policy.train import evaluate_all, train
+from understudy.rollout.chat import collect_chat
+from understudy.rollout.collect import collect
+from understudy.rollout.evaluate import evaluate
+from understudy.run.config import ConfigError
+from understudy.run.run import Run
+
+
+def run_train(config: PolicyConfig) -> Path:
+    """Trains by RL; returns the run directory."""
+    setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
+    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
+    teacher = open_token_lm(config.distill) if config.distill else None
+    if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
+        raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
+    with _open_run("train", config.env, config) as run:
+        judge = None
+        if config.reward.judge:
+            opened = open_lm(config.reward.judge, run_folder=run.path)
+            if not isinstance(opened, ChoiceLM):
+                raise LMError(f"reward.judge: {config.reward.judge} gives no probabilities to score with")
+            judge = opened
+        train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
+        return run.path
+
+
+def run_pretrain(config: PretrainConfig) -> Path:
+    """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
+    with _open_run("pretrain", "corpus", config) as run:
+        pretrain(config, run)
+        return run.path
+
+
+def run_eval(config: EvalConfig) -> Path:
+    """Evaluates any language model on held-out problems; returns the run directory."""
+    setting = make_setting(config.env, config.task, config.seed, config.problems)
+    with _open_run("eval", config.env, config) as run:
+        sampling = Sampling(
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            seed=run.seeds.integer("sampling"),
+        )
+        if config.lm.startswith(("pocket", "hf:")):
+            act = partial(collect, open_token_lm(config.lm), prompt=setting.prompt, sampling=sampling)
+        else:
+            lm = open_lm(config.lm, run_folder=run.path, max_usd=config.max_usd)
+            act = partial(collect_chat, lm, prompt=setting.prompt, sampling=sampling)
+        indices = setting.test_indices(config.problems)
+        found = evaluate(act, setting.test_env, indices, copies=config.samples)
+        run.log(0, found.metrics("test"))
+        return run.path
+
+
+def run_compare(config: CompareConfig) -> Path:
+    """Trains with every algorithm and seed on the same budget; returns the table's file."""
+    base = config.base
+    out = Path(base.run.root) / "policy" / base.env / "compare.json"
+    rows: list[dict[str, object]] = []
+    for algorithm in config.algorithms:
+        for seed in config.seeds:
+            rows.append(_compare_one(base, algorithm, seed))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return out
+
+
+def run_grade(config: GradeConfig) -> Path:
+    """Writes the rows of a file back with `correct` (true, false, null) and the value read."""
+    grade = make_grader(config.env)
+    graded: list[dict[str, Any]] = []
+    for number, row in read_rows(Path(config.file), required=("question", "answer", "response")):
+        problem = Problem(str(number), str(row["question"]), str(row["answer"]))
+        verdict = grade(problem, str(row["response"]))
+        graded.append({**row, "correct": verdict.correct, "value": verdict.value})
+    write_rows(Path(config.out), graded)
+    return Path(config.out)
+
+
+def _open_run(verb: str, env: str, config: Any) -> Run:
+    return Run.create("policy", env, config, config.run, verb=verb)
+
+
+def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str, object]:
+    """One algorithm with one seed, before and after, in a run directory of its own."""
+    run_config = replace(base.run, name=f"{base.run.name or 'compare'}-{algorithm}-s{seed}")
+    config = replace(base, seed=seed, run=run_config)
+    if algorithm == "supervised":
+        path = _supervised(replace(config, warm_start=config.iterations))
+    else:
+        path = run_train(replace(config, algorithm=algorithm))
+    return {"algorithm": algorithm, "seed": seed, "run": str(path), **before_after(path)}
+
+
+def _supervised(config: PolicyConfig) -> Path:
+    """The baseline without RL: as many updates on as many worked answers."""
+    setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
+    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
+    with _open_run("supervised", config.env, config) as run:
+        evaluate_all(config, run, lm, setting, 0, thorough=True)
+        warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
+        evaluate_all(config, run, lm, setting, config.iterations, thorough=True)
+        lm.save(run.path / "model")
+        return run.path

@@ -1,0 +1,124 @@
+"""The update rule: advantages in, new weights out. Blind to where the advantages came from.
+
+    L(θ) = aggregate over tokens of  loss(log π_θ, log π_old, Â)  [+ β · k2 or k3 in the loss]
+    Â_t  = advantage of the token − Σ_m β_m Σ_{s≥t} (log π_θ − log π_m)(s), detached
+
+where m runs over the reference model and the distillation teacher. The sum to go is what makes the
+penalty's gradient that of the KL itself (`ops.kl_to_go`); k2 and k3 in the loss are the usual, biased
+alternatives. Tokens the environment wrote carry no loss.
+
+Left out against GRPO: old log-probabilities are those recorded in sampling, never recomputed, as
+sampler and trainer agree to float rounding, which every first update measures (`logprob_gap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from understudy import ops
+from understudy.lm.base import TokenLM, TrainableLM
+from understudy.roles.policy.config import PolicyConfig
+
+
+@dataclass(frozen=True)
+class Group:
+    """Answers to one prompt, with what the update needs of them. Lists are [G][L], ragged."""
+
+    prompt: Sequence[int]
+    ids: Sequence[Sequence[int]]
+    old_logprobs: Sequence[Sequence[float]]
+    sampled: Sequence[Sequence[bool]]
+    advantages: Sequence[Sequence[float]]
+
+    @property
+    def silent(self) -> bool:
+        """No token of the group has an advantage: nothing to learn from."""
+        return not any(a for row in self.advantages for a in row)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A model the policy is held to: log-probabilities and the weight of the divergence."""
+
+    lm: TokenLM
+    coef: float
+
+
+def logprobs(lm: TokenLM, groups: Sequence[Group], temperature: float) -> torch.Tensor:
+    """Log-probabilities [B, L] of all answers, B in order of groups."""
+    return lm.logprobs([g.prompt for g in groups], [g.ids for g in groups], temperature=temperature)
+
+
+def loss_of(
+    lm: TrainableLM, groups: Sequence[Group], config: PolicyConfig, anchors: Sequence[Anchor], denominator: float
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """The loss of some groups, as their share of the whole batch's loss, and its metrics."""
+    rows = config.loss
+    new_BL = logprobs(lm, groups, config.temperature)
+    old_BL, _ = ops.pad_ragged([r for g in groups for r in g.old_logprobs], 0.0, dtype=new_BL.dtype)
+    advantages_BL, _ = ops.pad_ragged([r for g in groups for r in g.advantages], 0.0, dtype=new_BL.dtype)
+    mask_BL, _ = ops.pad_ragged([r for g in groups for r in g.sampled], False, dtype=torch.bool)
+    penalty_BL = torch.zeros_like(new_BL)
+    metrics = {"logprob_gap": float((new_BL - old_BL).detach()[mask_BL].abs().max())}
+    for name, anchor in zip(("kl", "distill_kl"), anchors, strict=False):
+        with torch.no_grad():
+            anchor_BL = logprobs(anchor.lm, groups, config.temperature)
+        metrics[name] = float(((new_BL.detach() - anchor_BL) * mask_BL).sum() / len(new_BL))
+        if name == "kl" and rows.kl in ("k2", "k3"):
+            penalty_BL = anchor.coef * getattr(ops, rows.kl)(new_BL, anchor_BL, mask_BL)
+        else:
+            to_go_BL = ops.kl_to_go(new_BL, anchor_BL, mask_BL)
+            # k1 charges every token with the whole answer's log-ratio: right on average, but noisier.
+            advantages_BL = advantages_BL - anchor.coef * (to_go_BL[:, :1] if rows.kl == "k1" else to_go_BL)
+    if config.algorithm == "grpo":
+        loss_BL, clipped_BL = ops.ppo_clip(new_BL, old_BL, advantages_BL, rows.clip_low, rows.clip_high)
+        metrics["clip_fraction"] = float(clipped_BL[mask_BL].float().mean())
+    else:
+        loss_BL = ops.reinforce(new_BL, advantages_BL)
+    metrics["entropy"] = float(-new_BL.detach()[mask_BL].mean())
+    loss = ops.aggregate(loss_BL + penalty_BL, mask_BL, rows.aggregate, denominator=denominator)
+    return loss, metrics
+
+
+def update(
+    lm: TrainableLM,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[Group],
+    config: PolicyConfig,
+    anchors: Sequence[Anchor],
+) -> dict[str, float]:
+    """`epochs` passes of `minibatches` optimizer steps of `accumulate` backward passes each."""
+    parameters = list(lm.parameters())
+    totals: dict[str, list[float]] = {}
+    for _ in range(config.epochs):
+        for batch in _split(groups, config.minibatches):
+            mask_BL, _ = ops.pad_ragged([r for g in batch for r in g.sampled], False, dtype=torch.bool)
+            # Silent groups count in the denominator, so leaving them out changes no gradient.
+            denominator = ops.denominator(mask_BL, config.loss.aggregate, max_tokens=config.max_tokens)
+            telling = [g for g in batch if not (config.loss.skip_silent and g.silent)]
+            if not telling:
+                continue
+            optimizer.zero_grad(set_to_none=True)
+            for part in _split(telling, config.accumulate):
+                loss, metrics = loss_of(lm, part, config, anchors, denominator)
+                loss.backward()
+                for name, value in {"loss": float(loss.detach()), **metrics}.items():
+                    totals.setdefault(name, []).append(value)
+            norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            totals.setdefault("grad_norm", []).append(float(norm))
+            optimizer.step()
+    result = {name: sum(values) / len(values) for name, values in totals.items()}
+    if totals:
+        # Only the first backward pass is on-policy; there sampler and trainer must agree.
+        result["logprob_gap"] = totals["logprob_gap"][0]
+    result["skipped_groups"] = sum(g.silent for g in groups) / len(groups)
+    return result
+
+
+def _split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
+    """At most `parts` runs of groups of nearly equal number, none empty."""
+    size = -(-len(groups) // parts)
+    return [groups[k : k + size] for k in range(0, len(groups), size)]
