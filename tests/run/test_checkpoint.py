@@ -177,7 +177,7 @@ def test_nothing_whole_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None
     _save(tmp_path, 1, 2)
     for step in (1, 2):
         (tmp_path / str(step) / "state.json").write_bytes(b"{}")
-    with pytest.raises(RunError, match="no whole checkpoint: .*2/state.json.*1/state.json"):
+    with pytest.raises(RunError, match=r"no whole checkpoint: .*2/state.json.*1/state.json"):
         load(tmp_path)
 
 

@@ -1,0 +1,309 @@
+"""The command line: a table from command to configuration and function; parsing only.
+
+`COMMANDS` is read before anything heavy is imported: each entry imports its configuration when
+that is to be parsed and its function when that is to run, so that `--help` needs no torch. Errors
+that the user can mend end in one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from understudy import __version__
+from understudy.run.config import load
+from understudy.run.errors import ConfigError, RunError, Stopped
+from understudy.types import UnderstudyError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command."""
+
+    summary: str
+    config: Callable[[], type]
+    """Imports the configuration class."""
+    run: Callable[[Any], Path | None]
+    """Imports and calls what the command does; returns the path of what it made, if any."""
+    resumable: bool = False
+    """Whether `understudy resume` calls it again; its configuration then has a `run`."""
+
+
+# ---- policy -------------------------------------------------------------------------------------
+
+
+def _policy_config() -> type:
+    from understudy.roles.policy.config import PolicyConfig
+
+    return PolicyConfig
+
+
+def _policy_train(config: Any) -> Path:
+    from understudy.roles.policy.commands import run_train
+
+    return run_train(config)
+
+
+def _policy_pretrain_config() -> type:
+    from understudy.roles.policy.config import PretrainConfig
+
+    return PretrainConfig
+
+
+def _policy_pretrain(config: Any) -> Path:
+    from understudy.roles.policy.commands import run_pretrain
+
+    return run_pretrain(config)
+
+
+def _policy_eval_config() -> type:
+    from understudy.roles.policy.config import EvalConfig
+
+    return EvalConfig
+
+
+def _policy_eval(config: Any) -> Path:
+    from understudy.roles.policy.commands import run_eval
+
+    return run_eval(config)
+
+
+def _policy_compare_config() -> type:
+    from understudy.roles.policy.config import CompareConfig
+
+    return CompareConfig
+
+
+def _policy_compare(config: Any) -> Path:
+    from understudy.roles.policy.commands import run_compare
+
+    return run_compare(config)
+
+
+def _policy_grade_config() -> type:
+    from understudy.roles.policy.config import GradeConfig
+
+    return GradeConfig
+
+
+def _policy_grade(config: Any) -> Path:
+    from understudy.roles.policy.commands import run_grade
+
+    return run_grade(config)
+
+
+# ---- what is not a role -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListConfig:
+    """Lists the runs below a directory, oldest first."""
+
+    POSITIONAL: ClassVar = ("root",)
+
+    root: str = "runs"
+    """Where to look."""
+
+
+def _list(config: ListConfig) -> None:
+    from understudy.run.info import find_runs
+
+    for run in find_runs(Path(config.root)):
+        if run.info is None:
+            print(f"{run.path}  {run.problem}")
+        else:
+            logged = "nothing logged" if run.step is None else f"step {run.step}"
+            saved = "no checkpoint" if run.checkpoint is None else f"checkpoint {run.checkpoint}"
+            print(f"{run.path}  {run.info.created}  {run.info.verb}  {logged}  {saved}")
+
+
+@dataclass(frozen=True)
+class LMCheckConfig:
+    """Asks a language model two questions, to see that it is reached and keeps to a form."""
+
+    POSITIONAL: ClassVar = ("lm",)
+
+    lm: str = "pocket"
+    """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
+    max_usd: float = 0.05
+    """Most to spend."""
+
+
+def _lm_check(config: LMCheckConfig) -> None:
+    from understudy.lm.base import Choices, LMError, Request, Sampling, Unparsed
+    from understudy.lm.open import open_lm
+    from understudy.types import Message
+
+    lm = open_lm(config.lm, max_usd=config.max_usd)
+    sampling = Sampling(max_tokens=16, temperature=0.0)
+    free = Request((Message("user", "What is 2 + 3?"),), sampling)
+    form = Request((Message("user", "Is 2 + 3 = 5?"),), sampling, schema=Choices(("yes", "no")))
+    for name, reply in zip(("free", "yes or no"), lm.chat([free, form]), strict=True):
+        print(f"{lm.name}  {name}: {reply.text!r} ({reply.finish_reason}), {reply.usage}")
+        if isinstance(reply.value, Unparsed):
+            raise LMError(f"{config.lm}: did not keep to the form: {reply.value.reason}")
+
+
+@dataclass(frozen=True)
+class EnvListConfig:
+    """Lists the language environments."""
+
+
+def _env_list(_: EnvListConfig) -> None:
+    from understudy.envs.registry import names
+
+    print("\n".join([*names(), "reasoning-gym/NAME"]))
+
+
+@dataclass(frozen=True)
+class EnvCheckConfig:
+    """Checks a language environment: Gymnasium's own checks, seeded resets, worked answers."""
+
+    POSITIONAL: ClassVar = ("env",)
+
+    env: str = "word-problems"
+    """Which; `understudy env list` names them."""
+    path: str | None = None
+    """JSONL file of the problems, where the environment needs one."""
+    problems: int = 100
+    """Problems whose worked answer must be graded right, where the task can write them."""
+
+
+def _env_check(config: EnvCheckConfig) -> None:
+    import numpy as np
+    from gymnasium.utils.env_checker import check_env
+
+    from understudy.envs.base import Demonstrates
+    from understudy.envs.registry import make, make_task
+    from understudy.envs.text_env import EnvError
+
+    options = {} if config.path is None else {"path": config.path}
+    try:
+        check_env(make(config.env, options=options), skip_render_check=True)
+    except (AssertionError, ValueError) as error:
+        raise EnvError(f"{config.env}: {error}") from error
+    task = make_task(config.env, split="train", **options)
+    if isinstance(task, Demonstrates):
+        rng = np.random.default_rng(0)
+        for index in range(min(config.problems, len(task))):
+            problem = task.problem(index)
+            answer = task.demonstration(problem, rng)
+            if not task.grade(problem, answer).correct:
+                raise EnvError(f"{config.env}: the worked answer to {problem.id} is graded wrong")
+    print(f"{config.env}: in order ({len(task)} training problems)")
+
+
+COMMANDS: dict[str, Command] = {
+    "policy train": Command(
+        "Train a language model by reinforcement learning.", _policy_config, _policy_train, True
+    ),
+    "policy pretrain": Command(
+        "Make a small language model from nothing.", _policy_pretrain_config, _policy_pretrain, True
+    ),
+    "policy eval": Command("Evaluate any language model.", _policy_eval_config, _policy_eval),
+    "policy compare": Command("Algorithms side by side.", _policy_compare_config, _policy_compare),
+    "policy grade": Command("Grade answers in a file.", _policy_grade_config, _policy_grade),
+    "lm check": Command("See that a language model answers.", lambda: LMCheckConfig, _lm_check),
+    "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
+    "env check": Command(
+        "See that an environment is in order.", lambda: EnvCheckConfig, _env_check
+    ),
+    "ls": Command("List runs.", lambda: ListConfig, _list),
+}
+
+
+def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = COMMANDS) -> int:
+    """Runs one command; returns the exit code.
+
+    0 is success, 2 an error of the user's, 130 and 143 an end by SIGINT and SIGTERM.
+    """
+    try:
+        made = _dispatch(list(sys.argv[1:] if argv is None else argv), commands)
+        if made is not None:
+            print(made)
+        sys.stdout.flush()
+    except UnderstudyError as error:
+        print(f"understudy: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code if isinstance(error, Stopped) else 2
+    except KeyboardInterrupt:
+        print("understudy: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; Python must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def _dispatch(args: list[str], commands: Mapping[str, Command]) -> Path | None:
+    if args[:1] == ["--version"]:
+        print(f"understudy {__version__}")
+        return None
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage({**commands, "resume RUN": _RESUME}))
+        return None
+    if args[0] == "resume":
+        return _resume(args[1:], commands)
+    for length in (2, 1):
+        name = " ".join(args[:length])
+        if name in commands and len(args) >= length:
+            command = commands[name]
+            config = load(command.config(), args[length:], prog=f"understudy {name}")
+            return command.run(config)
+    verbs = {name: command for name, command in commands.items() if name.split()[0] == args[0]}
+    if verbs and (len(args) == 1 or args[1] in ("-h", "--help")):
+        print(_usage(verbs))
+        return None
+    raise ConfigError(_unknown(args, verbs or commands))
+
+
+def _resume(args: list[str], commands: Mapping[str, Command]) -> Path | None:
+    """Calls a run's own command again, with its configuration and whatever flags are added."""
+    from understudy.run.info import read_info
+
+    if not args or args[0].startswith("-"):
+        raise ConfigError("resume needs a run directory: understudy resume RUN; `ls` lists runs")
+    folder = Path(args[0])
+    info = read_info(folder)
+    name = f"{info.role} {info.verb}"
+    command = commands.get(name)
+    if command is None or not command.resumable:
+        raise RunError(f"{folder}: a run of `{name}` cannot be resumed")
+    flags = ["--config", str(folder / "config.toml"), *args[1:], "--run.resume", str(folder)]
+    return command.run(load(command.config(), flags, prog="understudy resume RUN"))
+
+
+_RESUME = Command("Continue a run from its newest checkpoint.", lambda: object, lambda _: None)
+
+
+def _usage(commands: Mapping[str, Command]) -> str:
+    width = max(len(name) for name in commands)
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
+    return "\n".join(
+        [
+            "usage: understudy COMMAND …",
+            "",
+            *lines,
+            "",
+            "understudy COMMAND --help tells its settings.",
+        ]
+    )
+
+
+def _unknown(args: Sequence[str], commands: Mapping[str, Command]) -> str:
+    name = " ".join(word for word in args[:2] if not word.startswith("-"))
+    names = [*commands, "resume"]
+    close = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
+        args[0], [known.split()[0] for known in names], 1
+    )
+    hint = f"did you mean '{close[0]}'?" if close else "understudy --help lists the commands"
+    return f"unknown command {name[:60]!r}; {hint}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
