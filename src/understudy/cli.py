@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from understudy import __version__
 from understudy.run.config import load
 from understudy.run.errors import ConfigError, RunError, Stopped
+from understudy.run.fields import PositiveFloat, PositiveInt
 from understudy.types import UnderstudyError
 
 
@@ -130,7 +131,7 @@ class LMCheckConfig:
 
     lm: str = "pocket"
     """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
-    max_usd: float = 0.05
+    max_usd: PositiveFloat = 0.05
     """Most to spend."""
 
 
@@ -170,8 +171,8 @@ class EnvCheckConfig:
     """Which; `understudy env list` names them."""
     path: str | None = None
     """JSONL file of the problems, where the environment needs one."""
-    problems: int = 100
-    """Problems whose worked answer must be graded right, where the task can write them."""
+    problems: PositiveInt = 100
+    """Problems whose worked answers are graded, where the task can write them."""
 
 
 def _env_check(config: EnvCheckConfig) -> None:
@@ -188,14 +189,20 @@ def _env_check(config: EnvCheckConfig) -> None:
     except (AssertionError, ValueError) as error:
         raise EnvError(f"{config.env}: {error}") from error
     task = make_task(config.env, split="train", **options)
+    print(f"{config.env}: {len(task)} training problems")
     if isinstance(task, Demonstrates):
         rng = np.random.default_rng(0)
-        for index in range(min(config.problems, len(task))):
-            problem = task.problem(index)
-            answer = task.demonstration(problem, rng)
-            if not task.grade(problem, answer).correct:
+        problems = [task.problem(index) for index in range(min(config.problems, len(task)))]
+        # Some tasks also show answers that are unmarked, and so cannot be read; none may be wrong.
+        read = 0
+        for problem in problems:
+            grade = task.grade(problem, task.demonstration(problem, rng))
+            if grade.correct is False:
                 raise EnvError(f"{config.env}: the worked answer to {problem.id} is graded wrong")
-    print(f"{config.env}: in order ({len(task)} training problems)")
+            read += grade.correct is True
+        if not read:
+            raise EnvError(f"{config.env}: no worked answer can be read by its own grader")
+        print(f"{config.env}: {read} of {len(problems)} worked answers graded right, none wrong")
 
 
 COMMANDS: dict[str, Command] = {
