@@ -1,185 +1,302 @@
-"""The command line: a table of commands, parsing, and errors as one line. Imports no torch."""
+"""The command line: a table from command to configuration and function; parsing only.
+
+`COMMANDS` is read before anything heavy is imported: each entry imports its configuration when
+that is to be parsed and its function when that is to run, so that `--help` needs no torch. Errors
+that the user can mend end in one line on stderr and exit code 2.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import importlib
-import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from understudy import __version__
 from understudy.lm.spec import parse_spec
-from understudy.run.config import ConfigError, load
-from understudy.run.info import find_runs, read_info
+from understudy.run.config import load
+from understudy.run.errors import ConfigError, RunError, Stopped
+from understudy.run.fields import PositiveFloat, PositiveInt
 from understudy.types import UnderstudyError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Command:
-    """What a command needs: the class of its settings and the function that does it."""
+    """One command."""
 
-    config: str
-    """module:Class, light to import."""
-    function: str
-    """module:function, imported only when the settings are known to be right."""
-    help: str
-    after: str = ""
-    """module:function that describes the run directory which `function` returned."""
-
-
-POLICY = "understudy.roles.policy"
-ROLES: dict[str, dict[str, Command]] = {
-    "policy": {
-        "train": Command(
-            f"{POLICY}.config:PolicyConfig", f"{POLICY}.commands:run_train",
-            "train a language model by RL in a language environment", f"{POLICY}.summary:describe",
-        ),
-        "eval": Command(
-            f"{POLICY}.config:EvalConfig", f"{POLICY}.commands:run_eval",
-            "evaluate any language model on held-out problems", f"{POLICY}.summary:describe",
-        ),
-        "compare": Command(
-            f"{POLICY}.config:CompareConfig", f"{POLICY}.commands:run_compare",
-            "algorithms side by side under one budget, with intervals", f"{POLICY}.summary:describe_comparison",
-        ),
-        "grade": Command(
-            f"{POLICY}.config:GradeConfig", f"{POLICY}.commands:run_grade",
-            "grade answers in a JSONL file", f"{POLICY}.summary:describe_grades",
-        ),
-        "pretrain": Command(
-            f"{POLICY}.config:PretrainConfig", f"{POLICY}.commands:run_pretrain",
-            "make a small language model from nothing",
-        ),
-    },
-}  # fmt: skip
-TOOLS = {
-    "resume": "RUN: go on with a run that was stopped",
-    "lm": "check STRING: see whether a language model keeps the rules",
-    "env": "list | check ID: the language environments",
-    "ls": "[ROOT]: the runs",
-}
+    summary: str
+    config: Callable[[], type]
+    """Imports the configuration class."""
+    run: Callable[[Any], Path | None]
+    """Imports and calls what the command does; returns the path of what it made, if any."""
+    resumable: bool = False
+    """Whether `understudy resume` calls it again; its configuration then has a `run`."""
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs one command; an error the user can mend is one line on stderr and exit code 2."""
-    logging.basicConfig(format="understudy: %(message)s", level=logging.WARNING)
-    words = list(sys.argv[1:] if args is None else args)
-    try:
-        code = _dispatch(words)
-    except UnderstudyError as error:
-        print(f"understudy: {' '.join(str(error).split())}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("understudy: stopped; the last checkpoint is whole", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+# ---- policy -------------------------------------------------------------------------------------
 
 
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    if words[0] == "--version":
-        print(f"understudy {__version__}")
-        return 0
-    tools: dict[str, Callable[[list[str]], int]] = {
-        "resume": _resume, "lm": _lm, "env": _env, "ls": _ls,
-    }  # fmt: skip
-    if words[0] in tools:
-        return tools[words[0]](words[1:])
-    return _role(_one_of("command", words[0], [*ROLES, *tools]), words[1:])
+def _policy_config(name: str) -> Callable[[], type]:
+    def imported() -> type:
+        from understudy.roles.policy import config
+
+        return getattr(config, name)
+
+    return imported
 
 
-def _role(role: str, words: list[str]) -> int:
-    verbs = ROLES[role]
-    if not words or words[0] in ("-h", "--help"):
-        print(f"usage: understudy {role} VERB [--help] …\n")
-        print("\n".join(f"  {verb:<10} {command.help}" for verb, command in verbs.items()))
-        return 0
-    verb = _one_of(f"{role} verb", words[0], list(verbs))
-    command = verbs[verb]
-    config = load(_import(command.config), words[1:], prog=f"understudy {role} {verb}")
-    return _run(command, config)
+def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
+    """A function of `roles.policy.commands`, and one of `summary` that says what came out."""
+
+    def run(config: Any) -> Path:
+        # A typo in an LM's string costs nothing: nothing heavy is imported yet.
+        for text in (getattr(config, key, None) for key in ("lm", "distill")):
+            if text:
+                parse_spec(text)
+        from understudy.roles.policy import commands, summary
+
+        made = getattr(commands, name)(config)
+        if describe is not None:
+            print(getattr(summary, describe)(made))
+        return made
+
+    return run
 
 
-def _run(command: Command, config: Any) -> int:
-    for name in ("lm", "distill"):
-        if text := getattr(config, name, None):
-            parse_spec(text)  # a typo costs nothing: nothing heavy is imported yet
-    outcome = _import(command.function)(config)
-    path, code = outcome if isinstance(outcome, tuple) else (outcome, 0)
-    print(_import(command.after)(path) if command.after else f"run directory: {path}")
-    if code:
-        print(f"stopped; go on with: understudy resume {path}", file=sys.stderr)
-    return code
+# ---- what is not a role -------------------------------------------------------------------------
 
 
-def _resume(words: list[str]) -> int:
-    if len(words) != 1 or words[0].startswith("-"):
-        raise ConfigError("resume takes one run directory: understudy resume RUN")
-    folder = Path(words[0])
-    info = read_info(folder)
-    command = ROLES.get(info.role, {}).get(info.verb)
-    if command is None:
-        raise ConfigError(f"{folder}: a run of '{info.role} {info.verb}' cannot be resumed")
-    args = ["--config", str(folder / "config.toml"), "--run.resume", str(folder)]
-    return _run(command, load(_import(command.config), args, prog="understudy resume"))
+@dataclass(frozen=True)
+class ListConfig:
+    """Lists the runs below a directory, oldest first."""
+
+    POSITIONAL: ClassVar = ("root",)
+
+    root: str = "runs"
+    """Where to look."""
 
 
-def _lm(words: list[str]) -> int:
-    if len(words) != 2 or words[0] != "check":
-        raise ConfigError("lm takes: understudy lm check STRING")
-    parse_spec(words[1])
-    report = _import("understudy.lm.check:check_spec")(words[1])
-    print(report)
-    return 0 if report.good else 1
+def _list(config: ListConfig) -> None:
+    from understudy.run.info import find_runs
 
-
-def _env(words: list[str]) -> int:
-    if words == ["list"]:
-        print("\n".join(_import("understudy.envs.registry:names")()))
-        return 0
-    if len(words) != 2 or words[0] != "check":
-        raise ConfigError("env takes: understudy env list, or understudy env check ID")
-    problems = _import("understudy.envs.check:check_registered")(words[1])
-    print("\n".join(problems) or f"{words[1]}: keeps all rules")
-    return 1 if problems else 0
-
-
-def _ls(words: list[str]) -> int:
-    for run in find_runs(Path(words[0] if words else "runs")):
+    for run in find_runs(Path(config.root)):
         if run.info is None:
             print(f"{run.path}  {run.problem}")
         else:
-            print(f"{run.path}  {run.info.role} {run.info.verb}  step {run.step}  {run.info.created}")
+            logged = "nothing logged" if run.step is None else f"step {run.step}"
+            saved = "no checkpoint" if run.checkpoint is None else f"checkpoint {run.checkpoint}"
+            print(f"{run.path}  {run.info.created}  {run.info.verb}  {logged}  {saved}")
+
+
+@dataclass(frozen=True)
+class LMCheckConfig:
+    """Asks a language model two questions, to see that it is reached and keeps to a form."""
+
+    POSITIONAL: ClassVar = ("lm",)
+
+    lm: str = "pocket"
+    """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
+    max_usd: PositiveFloat = 0.05
+    """Most to spend."""
+
+
+def _lm_check(config: LMCheckConfig) -> None:
+    from understudy.lm.base import Choices, LMError, Request, Sampling, Unparsed
+    from understudy.lm.open import open_lm
+    from understudy.types import Message
+
+    lm = open_lm(config.lm, max_usd=config.max_usd)
+    sampling = Sampling(max_tokens=16, temperature=0.0)
+    free = Request((Message("user", "What is 2 + 3?"),), sampling)
+    form = Request((Message("user", "Is 2 + 3 = 5?"),), sampling, schema=Choices(("yes", "no")))
+    for name, reply in zip(("free", "yes or no"), lm.chat([free, form]), strict=True):
+        print(f"{lm.name}  {name}: {reply.text!r} ({reply.finish_reason}), {reply.usage}")
+        if isinstance(reply.value, Unparsed):
+            raise LMError(f"{config.lm}: did not keep to the form: {reply.value.reason}")
+
+
+@dataclass(frozen=True)
+class EnvListConfig:
+    """Lists the language environments."""
+
+
+def _env_list(_: EnvListConfig) -> None:
+    from understudy.envs.registry import names
+
+    print("\n".join([*names(), "reasoning-gym/NAME"]))
+
+
+@dataclass(frozen=True)
+class EnvCheckConfig:
+    """Checks a language environment: Gymnasium's own checks, seeded resets, worked answers."""
+
+    POSITIONAL: ClassVar = ("env",)
+
+    env: str = "word-problems"
+    """Which; `understudy env list` names them."""
+    path: str | None = None
+    """JSONL file of the problems, where the environment needs one."""
+    problems: PositiveInt = 100
+    """Problems whose worked answers are graded, where the task can write them."""
+
+
+def _env_check(config: EnvCheckConfig) -> None:
+    import numpy as np
+    from gymnasium.utils.env_checker import check_env
+
+    from understudy.envs.base import Demonstrates
+    from understudy.envs.registry import make, make_task
+    from understudy.envs.text_env import EnvError
+
+    options = {} if config.path is None else {"path": config.path}
+    try:
+        check_env(make(config.env, options=options), skip_render_check=True)
+    except (AssertionError, ValueError) as error:
+        raise EnvError(f"{config.env}: {error}") from error
+    task = make_task(config.env, split="train", **options)
+    print(f"{config.env}: {len(task)} training problems")
+    if isinstance(task, Demonstrates):
+        rng = np.random.default_rng(0)
+        problems = [task.problem(index) for index in range(min(config.problems, len(task)))]
+        # Some tasks also show answers that are unmarked, and so cannot be read; none may be wrong.
+        read = 0
+        for problem in problems:
+            grade = task.grade(problem, task.demonstration(problem, rng))
+            if grade.correct is False:
+                raise EnvError(f"{config.env}: the worked answer to {problem.id} is graded wrong")
+            read += grade.correct is True
+        if not read:
+            raise EnvError(f"{config.env}: no worked answer can be read by its own grader")
+        print(f"{config.env}: {read} of {len(problems)} worked answers graded right, none wrong")
+
+
+COMMANDS: dict[str, Command] = {
+    "policy train": Command(
+        "Train a language model by reinforcement learning.",
+        _policy_config("PolicyConfig"),
+        _policy("run_train", "describe"),
+        resumable=True,
+    ),
+    "policy eval": Command(
+        "Evaluate any language model on held-out problems.",
+        _policy_config("EvalConfig"),
+        _policy("run_eval", "describe"),
+    ),
+    "policy compare": Command(
+        "Algorithms side by side under one budget, with intervals.",
+        _policy_config("CompareConfig"),
+        _policy("run_compare", "describe_comparison"),
+    ),
+    "policy grade": Command(
+        "Grade the answers in a JSONL file.",
+        _policy_config("GradeConfig"),
+        _policy("run_grade", "describe_grades"),
+    ),
+    "policy pretrain": Command(
+        "Make a small language model from nothing.",
+        _policy_config("PretrainConfig"),
+        _policy("run_pretrain"),
+        resumable=True,
+    ),
+    "lm check": Command("See that a language model answers.", lambda: LMCheckConfig, _lm_check),
+    "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
+    "env check": Command(
+        "See that an environment is in order.", lambda: EnvCheckConfig, _env_check
+    ),
+    "ls": Command("List runs.", lambda: ListConfig, _list),
+}
+
+
+def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = COMMANDS) -> int:
+    """Runs one command; returns the exit code.
+
+    0 is success, 2 an error of the user's, 130 and 143 an end by SIGINT and SIGTERM.
+    """
+    try:
+        made = _dispatch(list(sys.argv[1:] if argv is None else argv), commands)
+        if made is not None:
+            print(made)
+        sys.stdout.flush()
+    except UnderstudyError as error:
+        print(f"understudy: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code if isinstance(error, Stopped) else 2
+    except KeyboardInterrupt:
+        print("understudy: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; Python must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 
-def _overview() -> str:
-    lines = ["usage: understudy COMMAND …", "", "A language model in any part of the RL loop.", ""]
-    for role, verbs in ROLES.items():
-        lines += [f"  {role} {verb:<10} {command.help}" for verb, command in verbs.items()]
-    lines += [f"  {name:<17} {text}" for name, text in TOOLS.items()]
-    return "\n".join([*lines, "", "understudy COMMAND --help shows its settings."])
+def _dispatch(args: list[str], commands: Mapping[str, Command]) -> Path | None:
+    if args[:1] == ["--version"]:
+        print(f"understudy {__version__}")
+        return None
+    if not args or args[0] in ("-h", "--help"):
+        print(_usage({**commands, "resume RUN": _RESUME}))
+        return None
+    if args[0] == "resume":
+        return _resume(args[1:], commands)
+    for length in (2, 1):
+        name = " ".join(args[:length])
+        if name in commands and len(args) >= length:
+            command = commands[name]
+            config = load(command.config(), args[length:], prog=f"understudy {name}")
+            return command.run(config)
+    verbs = {name: command for name, command in commands.items() if name.split()[0] == args[0]}
+    if verbs and (len(args) == 1 or args[1] in ("-h", "--help")):
+        print(_usage(verbs))
+        return None
+    raise ConfigError(_unknown(args, verbs or commands))
 
 
-def _one_of(what: str, word: str, known: list[str]) -> str:
-    if word in known:
-        return word
-    close = difflib.get_close_matches(word, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ConfigError(f"unknown {what} {word!r}{hint}; there are {', '.join(known)}")
+def _resume(args: list[str], commands: Mapping[str, Command]) -> Path | None:
+    """Calls a run's own command again, with its configuration and whatever flags are added."""
+    from understudy.run.info import read_info
+
+    if not args or args[0].startswith("-"):
+        raise ConfigError("resume needs a run directory: understudy resume RUN; `ls` lists runs")
+    folder = Path(args[0])
+    info = read_info(folder)
+    name = f"{info.role} {info.verb}"
+    command = commands.get(name)
+    if command is None or not command.resumable:
+        raise RunError(f"{folder}: a run of `{name}` cannot be resumed")
+    flags = ["--config", str(folder / "config.toml"), *args[1:], "--run.resume", str(folder)]
+    return command.run(load(command.config(), flags, prog="understudy resume RUN"))
 
 
-def _import(path: str) -> Any:
-    """An object by `module:name`, imported now."""
-    module, name = path.split(":")
-    return getattr(importlib.import_module(module), name)
+_RESUME = Command("Continue a run from its newest checkpoint.", lambda: object, lambda _: None)
+
+
+def _usage(commands: Mapping[str, Command]) -> str:
+    width = max(len(name) for name in commands)
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
+    return "\n".join(
+        [
+            "usage: understudy COMMAND …",
+            "",
+            *lines,
+            "",
+            "understudy COMMAND --help tells its settings.",
+        ]
+    )
+
+
+def _unknown(args: Sequence[str], commands: Mapping[str, Command]) -> str:
+    name = " ".join(word for word in args[:2] if not word.startswith("-"))
+    names = [*commands, "resume"]
+    close = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
+        args[0], [known.split()[0] for known in names], 1
+    )
+    hint = f"did you mean '{close[0]}'?" if close else "understudy --help lists the commands"
+    return f"unknown command {name[:60]!r}; {hint}"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,12 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-
-
-class UnderstudyError(Exception):
-    """An error the user can mend; its text is one clear line."""
-
-
 Role = Literal["system", "user", "assistant"]
 
 

@@ -97,6 +97,7 @@ def save(
         for other in ahead:
             shutil.rmtree(folder / str(other))
         _retire(folder, keep)
+        _clear(folder)
     return target
 
 
@@ -233,7 +234,7 @@ def _separate(tensors: Tensors) -> dict[str, torch.Tensor]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what a killed process left half-written."""
+    """Removes what was set aside or, by a killed process, left half-written."""
     for path in folder.glob(".tmp-*"):
         if path.is_dir():
             shutil.rmtree(path)

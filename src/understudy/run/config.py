@@ -33,6 +33,7 @@ from understudy.run.fields import (
     Range,
     build,
     conform,
+    debug_values,
     describe,
     leaves,
 )
@@ -91,7 +92,7 @@ def load(cls: type[C], args: Sequence[str], *, prog: str = "understudy") -> C:
         raise SystemExit(0)
     values = {path: leaf.default for path, leaf in schema.items()}
     if given.debug:
-        for path, value in getattr(cls, "DEBUG", {}).items():
+        for path, value in debug_values(cls).items():
             values[path] = conform(value, schema[path].hint)
     if given.config is not None:
         values.update(_read(Path(given.config), schema))

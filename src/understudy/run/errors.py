@@ -9,3 +9,12 @@ class ConfigError(UnderstudyError):
 
 class RunError(UnderstudyError):
     """A run directory that cannot be written, read or continued; names the path."""
+
+
+class Stopped(UnderstudyError):
+    """SIGINT or SIGTERM ended a run early, in good order."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        """130 after SIGINT, 143 after SIGTERM."""

@@ -62,8 +62,13 @@ class Mismatch(Exception):
     """A value is not of the asked-for type."""
 
 
-def leaves(cls: type, prefix: str = "") -> dict[str, Leaf]:
+def leaves(cls: type, prefix: str = "", defaults: Any = None) -> dict[str, Leaf]:
     """All values of a configuration class by dotted path, in the order they are written.
+
+    Args:
+        cls: a dataclass.
+        prefix: of every path.
+        defaults: an instance whose values are the defaults, instead of the class's own.
 
     Raises:
         TypeError: the class has a field that TOML cannot hold; a mistake in the class.
@@ -72,11 +77,13 @@ def leaves(cls: type, prefix: str = "") -> dict[str, Leaf]:
     hints, bare, docs = get_type_hints(cls, include_extras=True), get_type_hints(cls), _docs(cls)
     for field in dataclasses.fields(cls):
         path = prefix + field.name
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
         if dataclasses.is_dataclass(bare[field.name]):
-            found.update(leaves(bare[field.name], path + "."))
+            inner = None if default is dataclasses.MISSING else default
+            found.update(leaves(bare[field.name], path + ".", inner))
             continue
-        leaf = Leaf(path, hints[field.name], bare[field.name], _default(field), docs[field.name])
-        if _is_optional(leaf.hint) != (leaf.default is None):
+        leaf = Leaf(path, hints[field.name], bare[field.name], default, docs[field.name])
+        if _is_optional(leaf.hint) != (_default(field) is None):
             raise TypeError(
                 f"{cls.__name__}.{field.name}: `| None` and a default of None go together"
             )
@@ -95,6 +102,17 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + field.name] = value
     return flat
+
+
+def debug_values(cls: type, prefix: str = "") -> dict[str, Any]:
+    """What `--debug` sets, by dotted path: a class's DEBUG over those of the classes in it."""
+    found: dict[str, Any] = {}
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            found.update(debug_values(hints[field.name], f"{prefix}{field.name}."))
+    own: Mapping[str, Any] = getattr(cls, "DEBUG", {})
+    return {**found, **{prefix + path: value for path, value in own.items()}}
 
 
 def build(cls: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:

@@ -70,7 +70,7 @@ def to_json(value: Mapping[str, Any]) -> bytes:
         TypeError: it would not read back equal (tuples, keys that are no strings, NaN, arrays).
     """
     try:
-        text = json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False, sort_keys=True)
     except ValueError as error:
         raise TypeError(f"not JSON: {error}") from None
     if json.loads(text) != value:

@@ -9,9 +9,9 @@
                 run.checkpoint(step, {"weights": weights}, {"data_index": index})
             if run.stop_requested:
                 break
-    return run.exit_code
 
-A step is logged before its checkpoint is written: the lines up to the checkpoint's step stay.
+Leaving the block after SIGINT or SIGTERM raises `Stopped`, which the command line turns into the
+exit code that the shell expects. A step is logged before its checkpoint is written: the lines up to the checkpoint's step stay.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Any, Self
 from understudy.run import checkpoint as checkpoints
 from understudy.run.checkpoint import Checkpoint, Tensors
 from understudy.run.config import RunConfig, dump, load
-from understudy.run.errors import RunError
+from understudy.run.errors import RunError, Stopped
 from understudy.run.fields import flatten
 from understudy.run.files import on_disk, replace_file, require_space
 from understudy.run.info import RunInfo, git_commit, read_info, to_bytes, versions
@@ -155,6 +155,11 @@ class Run:
             signal.signal(number, handler)
         self._handlers.clear()
         self.close()
+        if self._signal is not None and error is None:
+            name = signal.Signals(self._signal).name
+            raise Stopped(
+                f"stopped by {name}; to go on: understudy resume {self.path}", 128 + self._signal
+            )
 
     def close(self) -> None:
         """Closes the logs and lets another process write the run."""
@@ -165,11 +170,6 @@ class Run:
     def stop_requested(self) -> bool:
         """SIGINT or SIGTERM came: finish the step, write a checkpoint and leave."""
         return self._signal is not None
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 130 after SIGINT and 143 after SIGTERM."""
-        return 0 if self._signal is None else 128 + self._signal
 
     def log(
         self, step: int, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None

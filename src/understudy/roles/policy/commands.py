@@ -33,8 +33,12 @@ from understudy.run.config import ConfigError
 from understudy.run.run import Run
 
 
-def run_train(config: PolicyConfig) -> tuple[Path, int]:
-    """Trains by RL; returns the run directory and 0, or 130 or 143 where it was asked to stop."""
+def run_train(config: PolicyConfig) -> Path:
+    """Trains by RL; returns the run directory.
+
+    Raises:
+        Stopped: a signal asked for it; a checkpoint is written.
+    """
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
@@ -48,14 +52,14 @@ def run_train(config: PolicyConfig) -> tuple[Path, int]:
                 raise LMError(f"reward.judge: {config.reward.judge} gives no probabilities to score with")
             judge = opened
         train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
-        return run.path, run.exit_code
+        return run.path
 
 
-def run_pretrain(config: PretrainConfig) -> tuple[Path, int]:
+def run_pretrain(config: PretrainConfig) -> Path:
     """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
     with _open_run("pretrain", "corpus", config) as run:
         pretrain(config, run)
-        return run.path, run.exit_code
+        return run.path
 
 
 def run_eval(config: EvalConfig) -> Path:
@@ -114,9 +118,7 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
     if algorithm == "supervised":
         path = _supervised(replace(config, warm_start=config.iterations))
     else:
-        path, code = run_train(replace(config, algorithm=algorithm))
-        if code:
-            raise KeyboardInterrupt
+        path = run_train(replace(config, algorithm=algorithm))
     return {"algorithm": algorithm, "seed": seed, "run": str(path), **before_after(path)}
 
 

@@ -36,7 +36,7 @@ def describe(run: Path) -> str:
         powers = [key for key in after if key.startswith("pass_at_")]
         if powers:
             lines += ["           " + ", ".join(f"pass@{k[8:]} {before[k]:.1%} → {after[k]:.1%}" for k in powers)]
-    return "\n".join([*lines, f"run directory: {run}"])
+    return "\n".join(lines)
 
 
 def _share(numbers: dict[str, float]) -> str:
@@ -60,7 +60,7 @@ def describe_comparison(file: Path) -> str:
                 shares = [_pooled([pair[when] for pair in mine]) for when in ("before", "after")]
                 each = ", ".join(f"{pair['after']['accuracy']:.1%}" for pair in mine)
                 lines.append(f"{algorithm:<12} {title:<9} {shares[0]:<24} {shares[1]:<24} {each}")
-    return "\n".join([*lines, f"table: {file}"])
+    return "\n".join(lines)
 
 
 def describe_grades(file: Path) -> str:
@@ -71,7 +71,7 @@ def describe_grades(file: Path) -> str:
     share = right / max(1, len(verdicts))
     return (
         f"{len(verdicts)} rows: {right} right ({share:.1%} [{low:.1%}, {high:.1%}]), "
-        f"{sum(v is False for v in verdicts)} wrong, {sum(v is None for v in verdicts)} unreadable; {file}"
+        f"{sum(v is False for v in verdicts)} wrong, {sum(v is None for v in verdicts)} unreadable"
     )
 
 

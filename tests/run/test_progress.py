@@ -1,0 +1,43 @@
+"""What a person sees."""
+
+import io
+
+from rich.console import Console
+
+from understudy.run.progress import Progress
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _show(*, terminal: bool, enabled: bool = True) -> str:
+    out, clock = io.StringIO(), _Clock()
+    console = Console(file=out, force_terminal=terminal, width=120)
+    with Progress(40, "toy", start=20, enabled=enabled, console=console, clock=clock) as bar:
+        for step in range(21, 41):
+            clock.now += 2.5
+            bar.update(step, loss=1 / step)
+    return out.getvalue()
+
+
+def test_plain_lines_every_ten_seconds_and_at_the_end() -> None:
+    lines = _show(terminal=False).splitlines()
+    # A step takes 2.5 s: every fourth is shown, 24, 28, …, 40. At 24, 16 steps are left: 40 s.
+    assert len(lines) == 5
+    assert lines[0] == "toy 24/40  0.4 steps/s  0:00:40 left  loss 0.04167"
+    assert lines[-1] == "toy 40/40  0.4 steps/s  0:00:00 left  loss 0.025"
+
+
+def test_a_bar_on_a_terminal() -> None:
+    text = _show(terminal=True)
+    assert "40/40" in text
+    assert "0.4 steps/s  0:00:00 left  loss 0.025" in text
+
+
+def test_silence() -> None:
+    assert _show(terminal=True, enabled=False) == ""
+    assert _show(terminal=False, enabled=False) == ""
