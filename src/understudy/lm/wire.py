@@ -104,7 +104,7 @@ class Wire:
                     return BadResponse("compressed answer", state="unknown", retry=True)
                 return await self._read(response.http_response, MAX_BODY)
         except EndpointError as fault:
-            return fault
+            return fault.with_traceback(None)  # the client's frames hold the key
         except openai.APIConnectionError as error:
             cause = error.__cause__
             lost = "" if cause is None else f": {type(cause).__name__} {cause}".rstrip()
