@@ -138,3 +138,15 @@ def test_threads_and_two_connections_share_a_file(tmp_path):
         assert found.text == str(number)
     for cache in caches:
         cache.close()
+
+
+def test_a_transaction_within_a_transaction_is_part_of_it():
+    cache = Cache(None)
+
+    def work(_):
+        cache.put(key(), request_json("m", ASK), Reply("x"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.transact(work)
+    assert cache.get(key()) is None

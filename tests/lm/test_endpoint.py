@@ -1,16 +1,18 @@
 """One fault at a time: what the endpoint does about it, and what it writes down."""
 
 import asyncio
+import gzip
+import json
 import threading
 import time
 
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.chaos.server import answer_to, chaos_server, completion
+from tests.chaos.server import ODD_BODIES, answer_to, chaos_server, completion
 from understudy.lm.base import Choices, LMError, Regex, Request, Sampling, Unparsed
 from understudy.lm.cache import Cache
-from understudy.lm.endpoint import EndpointLM
+from understudy.lm.endpoint import OPENAI_URL, EndpointLM
 from understudy.lm.ledger import Ledger, Price
 from understudy.lm.transport import BadResponse, EndpointError, Retry
 from understudy.types import Message
@@ -88,6 +90,39 @@ def test_what_cannot_get_better_is_not_tried_again(fault):
         assert "redirects to http://elsewhere.example" in str(error)
     if fault == "401":
         assert "refuses UNDERSTUDY_API_KEY" in str(error)
+
+
+def test_a_spent_quota_is_not_a_wish_to_wait():
+    error, total, server = outcome({"p": ["429-insufficient_quota"]})
+    assert "insufficient_quota" in str(error)
+    assert server.received["p"] == total["refused"] == 1
+
+
+def test_a_compressed_answer_is_not_unpacked(monkeypatch):
+    packed = gzip.compress(json.dumps(completion("x" * 10**6)).encode())
+    kind = "application/json\r\nContent-Encoding: gzip"
+    monkeypatch.setitem(ODD_BODIES, "gzip", lambda _: (200, kind, packed))
+    error, total, server = outcome({"p": ["gzip"] * 9})
+    assert type(error) is BadResponse
+    assert "compressed" in str(error)
+    assert total["unknown"] == 3
+    assert "gzip" not in server.headers[0]["accept-encoding"]
+
+
+def test_an_endless_answer_is_left_after_8_mib():
+    with (
+        chaos_server(script={"p": ["endless"]}) as server,
+        EndpointLM(server.url, "m", retry=Retry(attempts=1), timeout=60.0) as lm,
+        pytest.raises(BadResponse, match="answer of over 8388608 bytes"),
+    ):
+        lm.chat([ask("p")])
+    assert server.received["p"] == 1
+
+
+def test_a_proxy_is_not_asked_for_this_very_machine(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    (reply,), _, _ = outcome({})
+    assert reply.text == answer_to("p")
 
 
 def test_a_wait_of_thirty_years_is_a_failure_at_once():
@@ -189,6 +224,48 @@ def test_a_cut_answer_is_recorded_but_never_read(reason):
     assert len(calls) == 1  # no repair: it would end the same way
 
 
+@pytest.mark.parametrize(
+    ("message", "reason", "text", "finish"),
+    [
+        ({"content": None, "refusal": "I will not"}, "stop", "I will not", "content_filter"),
+        ({"content": None}, "length", "", "length"),
+        ({"content": ""}, "stop", "", "stop"),
+        ({"content": "x"}, None, "x", "stop"),
+        ({"content": "x"}, "eos", "x", "stop"),
+    ],
+)
+def test_kinds_of_endings(message, reason, text, finish):
+    choices = [{"message": message, "finish_reason": reason}]
+    (reply,), total, _ = outcome({}, respond=lambda _: completion("", choices=choices))
+    assert (reply.text, reply.finish_reason) == (text, finish)
+    assert total["done"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"choices": "none"},
+        {"choices": [None]},
+        {"choices": [{}]},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": {"content": 7}, "finish_reason": "stop"}]},
+    ],
+)
+def test_bodies_without_an_answer(body):
+    error, total, _ = outcome({}, respond=lambda _: body)
+    assert type(error) is BadResponse
+    assert (total["done"], total["unknown"]) == (0, 3)
+
+
+@pytest.mark.parametrize("prompt_tokens", [-1, 10**12, "9", None, 1.5])
+def test_a_bill_that_makes_no_sense_is_none(prompt_tokens):
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 1}
+    _, total, _ = outcome({}, respond=lambda _: completion("x", usage=usage))
+    assert total["estimated"] == 1
+    assert 0 < total["prompt_tokens"] < 1000
+
+
 def test_half_a_surrogate_pair_does_no_harm(tmp_path):
     cache = Cache(tmp_path / "cache.sqlite")
     with (
@@ -221,6 +298,15 @@ def test_what_is_sent():
     keys = [headers["idempotency-key"] for headers in server.headers]
     assert len(set(keys)) == 2
     assert "authorization" not in server.headers[0] or "none" in server.headers[0]["authorization"]
+
+
+def test_openai_calls_the_limit_by_another_name(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    lm = EndpointLM(OPENAI_URL, "gpt-5")
+    body, _ = lm._body(ask("p", max_tokens=9), plain=False)
+    assert body["max_completion_tokens"] == 9
+    assert "max_tokens" not in body
+    assert lm.name == "openai:gpt-5"
 
 
 def test_the_same_question_at_the_same_time_is_asked_once():
@@ -362,6 +448,15 @@ def test_a_money_cap_needs_a_price():
         EndpointLM("https://example.test/v1", "unknown", ledger=ledger)
     EndpointLM("https://example.test/v1", "known-2025-01-01", ledger=ledger)
     EndpointLM("http://localhost:1/v1", "unknown", ledger=ledger)
+
+
+def test_money_that_is_only_reserved_is_waited_for():
+    # each call reserves about 350 tokens and takes 15: one after the other, all ten fit in 600
+    ledger = Ledger(Cache(None), max_tokens=600)
+    with chaos_server(latency=0.02) as server, EndpointLM(server.url, "m", ledger=ledger) as lm:
+        assert len(lm.chat([ask(f"p{i}") for i in range(10)])) == 10
+        assert server.most_in_flight == 1
+    assert ledger.usage().prompt_tokens == 100
 
 
 def test_cache_and_ledger_are_of_one_file():

@@ -21,7 +21,7 @@ from understudy.lm.base import (
 from understudy.lm.cache import Cache
 from understudy.lm.endpoint import EndpointLM
 from understudy.lm.ledger import Ledger
-from understudy.lm.replay import CachedChoiceLM, CachedLM, ReplayLM
+from understudy.lm.replay import CachedChoiceLM, CachedLM, ReplayLM, open_replay
 from understudy.types import Message, Usage
 
 
@@ -171,7 +171,7 @@ def test_a_failure_of_ones_own_model_bills_nobody(files):
 
 
 def test_scores_are_recorded_to_the_last_bit(files):
-    cache, ledger, _ = files
+    cache, ledger, path = files
     parrot = Parrot()
     lm = CachedChoiceLM(parrot, cache, ledger)
     assert isinstance(lm, ChoiceLM)
@@ -184,6 +184,21 @@ def test_scores_are_recorded_to_the_last_bit(files):
     lm.chat([ask("a")])
     assert parrot.asked == ["score", "score", "a"]
     assert (ledger.summary()["done"], ledger.summary()["cached"]) == (3, 1)
+    replay = open_replay(path)
+    assert isinstance(replay, ChoiceLM)
+    assert replay.score_choices(ask("a"), ["left", "right", "up"]) == first
+    assert replay.chat([ask("a")])[0].text == "a"
+    with pytest.raises(LMError, match="no recorded scores of answers to 'a'"):
+        replay.score_choices(ask("a"), ["up"])
+    replay.close()
+
+
+def test_a_recording_without_scores_offers_none(files):
+    cache, ledger, path = files
+    CachedLM(Parrot(), cache, ledger).chat([ask('talk of ,"score":[1] means nothing')])
+    replay = open_replay(path)
+    assert not isinstance(replay, ChoiceLM)
+    replay.close()
 
 
 def test_cache_and_ledger_are_of_one_file(files):

@@ -55,14 +55,14 @@ def test_a_wait_is_never_shorter_than_asked():
 def test_a_server_is_down_after_many_failures_over_some_time():
     pulse = Pulse(10.0)
     for second in range(19):
-        pulse.miss(float(second))
+        pulse.miss(float(second), "x")
     assert not pulse.stopped(100.0)  # 19 are not enough
-    pulse.miss(100.0)
+    pulse.miss(100.0, "x")
     assert pulse.stopped(100.0)
     pulse.beat()
     assert not pulse.stopped(100.0)
     for _ in range(50):
-        pulse.miss(200.0)
+        pulse.miss(200.0, "x")
     assert not pulse.stopped(209.9)  # many at once are one event
     assert pulse.stopped(210.0)
 

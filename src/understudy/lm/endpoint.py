@@ -179,7 +179,7 @@ class EndpointLM:
             body, form = self._body(request, plain=plain)
             async with self._limiter.slot() as sent_at:
                 if self._pulse.stopped(time.monotonic()):
-                    down = EndpointError("the server has been down for too long; not tried again")
+                    down = EndpointError(f"not sent, the server is down: {self._pulse.last}")
                     raise self._failure(request, down, failures)
                 result = await self._attempt(key, document, request, body)
                 if isinstance(result, Reply):
@@ -195,7 +195,7 @@ class EndpointLM:
                 continue
             failures += 1
             if result.retry:
-                self._pulse.miss(time.monotonic())
+                self._pulse.miss(time.monotonic(), str(result))
             unknown += result.state == "unknown"
             wait = self._retry.wait(failures, result.retry_after, self._jitter)
             if (

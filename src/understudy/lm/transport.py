@@ -112,13 +112,15 @@ class Pulse:
         self._patience_s = patience_s
         self._since = 0.0
         self._failures = 0
+        self.last = ""
 
     def beat(self) -> None:
         """An answer came."""
         self._failures = 0
 
-    def miss(self, now: float) -> None:
+    def miss(self, now: float, why: str) -> None:
         """An attempt failed."""
+        self.last = why
         if self._failures == 0:
             self._since = now
         self._failures += 1
