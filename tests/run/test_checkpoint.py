@@ -286,6 +286,35 @@ def test_a_failure_at_any_instant_leaves_the_old_or_the_new(
     assert instant > 15
 
 
+def test_everything_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of syncs and renames, which no kill can show: only a power cut would."""
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_sync(descriptor: int) -> None:
+        events.append(("sync", Path(f"/proc/self/fd/{descriptor}").resolve().name))
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        events.append(("rename", target.name))
+        return rename(path, target)
+
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    _save(folder, 7)
+    renamed = events.index(("rename", "7"))
+    files = {"weights.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"}
+    assert {name for _, name in events[: renamed - 1]} == files
+    assert events[renamed - 1 : renamed + 2] == [
+        ("sync", ".tmp-7"), ("rename", "7"), ("sync", "checkpoints"),
+    ]  # fmt: skip
+    assert events[renamed + 2 :] == [("sync", ".tmp-latest"), ("sync", "checkpoints")]
+
+
 def test_sigkill_at_random_instants(tmp_path: Path) -> None:
     script = Path(__file__).with_name("crash.py")
     done = subprocess.run(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.run.configs import FileConfig, ToyConfig
+from tests.run.configs import FileConfig, OuterConfig, ToyConfig
 from understudy.run.config import ConfigError, RunConfig, dump, load
 from understudy.run.fields import leaves
 
@@ -124,6 +124,18 @@ def test_precedence(tmp_path: Path) -> None:
     assert (filed.steps, filed.run.checkpoint_every, filed.run.root) == (7, 1, "file")
     flagged = load(ToyConfig, ["--steps", "9", "--config", str(path), "--debug"])
     assert (flagged.steps, flagged.run.root) == (9, "file")
+
+
+def test_a_configuration_in_a_configuration(tmp_path: Path) -> None:
+    config = load(OuterConfig, ["--inner.run.root", "x"])
+    assert config.inner == ToyConfig(clip=0.5, run=RunConfig(keep=4, root="x"))
+    debug = load(OuterConfig, ["--debug"])
+    assert (debug.seeds, debug.inner.seed, debug.inner.steps) == ((0,), 9, 2)
+    path = tmp_path / "x.toml"
+    path.write_text(dump(debug))
+    assert load(OuterConfig, ["--config", str(path)]) == debug
+    message = _message(["--inner.algorithm", "grpo", "--inner.clip", "0"], OuterConfig)
+    assert message == "clip must be > 0 with algorithm 'grpo'"
 
 
 def test_flags_of_every_type() -> None:
