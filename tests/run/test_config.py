@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from tests.run.configs import FileConfig, OuterConfig, ToyConfig
 from understudy.run.config import ConfigError, RunConfig, dump, load
@@ -210,6 +210,9 @@ CONFIGS = st.builds(
 
 
 @given(config=CONFIGS)
+@example(
+    config=ToyConfig(env="\x7f\x00\t\r\n\x1b\"\\'\u2028 #=", prices={"a.b = \n": -0.0, "": 5e-324})
+)
 def test_round_trip(config: ToyConfig, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_bytes(dump(config).encode())
