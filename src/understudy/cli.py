@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from understudy import __version__
+from understudy.lm.spec import parse_spec
 from understudy.run.config import load
 from understudy.run.errors import ConfigError, RunError, Stopped
 from understudy.run.fields import PositiveFloat, PositiveInt
@@ -38,64 +39,31 @@ class Command:
 # ---- policy -------------------------------------------------------------------------------------
 
 
-def _policy_config() -> type:
-    from understudy.roles.policy.config import PolicyConfig
+def _policy_config(name: str) -> Callable[[], type]:
+    def imported() -> type:
+        from understudy.roles.policy import config
 
-    return PolicyConfig
+        return getattr(config, name)
 
-
-def _policy_train(config: Any) -> Path:
-    from understudy.roles.policy.commands import run_train
-
-    return run_train(config)
+    return imported
 
 
-def _policy_pretrain_config() -> type:
-    from understudy.roles.policy.config import PretrainConfig
+def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
+    """A function of `roles.policy.commands`, and one of `summary` that says what came out."""
 
-    return PretrainConfig
+    def run(config: Any) -> Path:
+        # A typo in an LM's string costs nothing: nothing heavy is imported yet.
+        for text in (getattr(config, key, None) for key in ("lm", "distill")):
+            if text:
+                parse_spec(text)
+        from understudy.roles.policy import commands, summary
 
+        made = getattr(commands, name)(config)
+        if describe is not None:
+            print(getattr(summary, describe)(made))
+        return made
 
-def _policy_pretrain(config: Any) -> Path:
-    from understudy.roles.policy.commands import run_pretrain
-
-    return run_pretrain(config)
-
-
-def _policy_eval_config() -> type:
-    from understudy.roles.policy.config import EvalConfig
-
-    return EvalConfig
-
-
-def _policy_eval(config: Any) -> Path:
-    from understudy.roles.policy.commands import run_eval
-
-    return run_eval(config)
-
-
-def _policy_compare_config() -> type:
-    from understudy.roles.policy.config import CompareConfig
-
-    return CompareConfig
-
-
-def _policy_compare(config: Any) -> Path:
-    from understudy.roles.policy.commands import run_compare
-
-    return run_compare(config)
-
-
-def _policy_grade_config() -> type:
-    from understudy.roles.policy.config import GradeConfig
-
-    return GradeConfig
-
-
-def _policy_grade(config: Any) -> Path:
-    from understudy.roles.policy.commands import run_grade
-
-    return run_grade(config)
+    return run
 
 
 # ---- what is not a role -------------------------------------------------------------------------
@@ -207,14 +175,32 @@ def _env_check(config: EnvCheckConfig) -> None:
 
 COMMANDS: dict[str, Command] = {
     "policy train": Command(
-        "Train a language model by reinforcement learning.", _policy_config, _policy_train, True
+        "Train a language model by reinforcement learning.",
+        _policy_config("PolicyConfig"),
+        _policy("run_train", "describe"),
+        resumable=True,
+    ),
+    "policy eval": Command(
+        "Evaluate any language model on held-out problems.",
+        _policy_config("EvalConfig"),
+        _policy("run_eval", "describe"),
+    ),
+    "policy compare": Command(
+        "Algorithms side by side under one budget, with intervals.",
+        _policy_config("CompareConfig"),
+        _policy("run_compare", "describe_comparison"),
+    ),
+    "policy grade": Command(
+        "Grade the answers in a JSONL file.",
+        _policy_config("GradeConfig"),
+        _policy("run_grade", "describe_grades"),
     ),
     "policy pretrain": Command(
-        "Make a small language model from nothing.", _policy_pretrain_config, _policy_pretrain, True
+        "Make a small language model from nothing.",
+        _policy_config("PretrainConfig"),
+        _policy("run_pretrain"),
+        resumable=True,
     ),
-    "policy eval": Command("Evaluate any language model.", _policy_eval_config, _policy_eval),
-    "policy compare": Command("Algorithms side by side.", _policy_compare_config, _policy_compare),
-    "policy grade": Command("Grade answers in a file.", _policy_grade_config, _policy_grade),
     "lm check": Command("See that a language model answers.", lambda: LMCheckConfig, _lm_check),
     "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
     "env check": Command(

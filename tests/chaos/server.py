@@ -102,6 +102,7 @@ class ChaosServer:
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = 0
+        self.current: dict = {}
 
     @property
     def url(self) -> str:
@@ -118,16 +119,22 @@ class ChaosServer:
         return rng.choices(list(self.faults), list(self.faults.values()))[0]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._one(reader, writer):
-                pass
-        writer.close()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._one(reader, writer):
+                    pass
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+        finally:
+            writer.transport.abort()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         prompt = body["messages"][-1]["content"]
+        self.current = body
         fault = self.fault(prompt, self.received[prompt])
         self.received[prompt] += 1
         self.met[fault] += 1
@@ -231,9 +238,11 @@ def chaos_server(**options: object) -> Iterator[ChaosServer]:
         asyncio.set_event_loop(loop)
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        for left in asyncio.all_tasks(loop):
-            left.cancel()
-        loop.run_until_complete(asyncio.sleep(0.01))
+        connections = asyncio.all_tasks(loop)
+        for connection in connections:
+            connection.cancel()
+        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        loop.run_until_complete(asyncio.sleep(0))  # sockets close one turn after their transports
         loop.close()
 
     task = loop.create_task(main())

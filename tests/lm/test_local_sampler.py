@@ -133,6 +133,16 @@ def test_the_calculator_writes_into_the_answer():
     assert calls == [("<<2+3=", False), (full, False), (full, True)]
 
 
+def test_a_trigger_fires_only_as_a_whole_and_at_the_end():
+    calls = []
+
+    def react(row, text, *, ended):
+        calls.append((text, ended))
+
+    steered("a:b: :c::d", triggers=("::",), react=react)
+    assert calls == [("a:b: :c::", False), ("a:b: :c::d", True)]
+
+
 def test_forced_text_fires_nothing_and_makes_no_control_token():
     calls = []
 

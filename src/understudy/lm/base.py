@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from understudy.types import Message, UnderstudyError, Usage
 
@@ -57,7 +57,7 @@ class Choices:
     options: tuple[str, ...]
 
 
-Schema = "type[BaseModel] | Regex | Choices"
+Schema: TypeAlias = "type[BaseModel] | Regex | Choices"
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,16 @@ class LocalLM:
         """Where the weights are."""
         return self._causal.get_input_embeddings().weight.device
 
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the width of the model's logits."""
+        return self._causal.config.vocab_size
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether a LoRA adapter is trained instead of the weights."""
+        return self._lora
+
     # --- Codec ---
 
     @property

@@ -201,7 +201,6 @@ def _truncate(probabilities: Tensor, sampling: Sampling) -> Tensor:
         ordered /= ordered.sum(dim=-1, keepdim=True)
     if sampling.top_p < 1:
         before = ordered.cumsum(dim=-1) - ordered
-        before[:, 0] = -1  # the likeliest token always stays
         ordered[before >= sampling.top_p] = 0
     return torch.zeros_like(probabilities).scatter_(1, order, ordered)
 

@@ -61,7 +61,7 @@ class Evaluation:
         """As flat numbers for the log."""
         total = max(1, sum(self.kinds.values()))
         low, high = self.interval
-        numbers = {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high}
+        numbers = {"answers": float(total), "accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high}
         numbers |= {f"share_{kind}": self.kinds[kind] / total for kind in KINDS[1:]}
         numbers |= {"reward": self.mean_reward, "tokens": self.mean_tokens}
         numbers["equations_right"] = self.equations_right / max(1, self.equations)

@@ -25,7 +25,7 @@ from understudy.roles.policy.pretrain import pretrain
 from understudy.roles.policy.setup import make_setting
 from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.summary import before_after
-from understudy.roles.policy.train import evaluate_all, train
+from understudy.roles.policy.train import as_metrics, evaluate_all, train
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
@@ -34,7 +34,11 @@ from understudy.run.run import Run
 
 
 def run_train(config: PolicyConfig) -> Path:
-    """Trains by RL; returns the run directory."""
+    """Trains by RL; returns the run directory.
+
+    Raises:
+        Stopped: a signal asked for it; a checkpoint is written.
+    """
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
@@ -123,8 +127,9 @@ def _supervised(config: PolicyConfig) -> Path:
     setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     with _open_run("supervised", config.env, config) as run:
-        evaluate_all(config, run, lm, setting, 0, thorough=True)
+        run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))
         warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
-        evaluate_all(config, run, lm, setting, config.iterations, thorough=True)
+        after = evaluate_all(config, run, lm, setting, thorough=True)
+        run.log(config.iterations, as_metrics(after))
         lm.save(run.path / "model")
         return run.path

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from understudy import ops
 from understudy.run.metrics import read
 
 CAUSES = ("format", "arithmetic", "reasoning", "unreadable")
@@ -34,7 +36,7 @@ def describe(run: Path) -> str:
         powers = [key for key in after if key.startswith("pass_at_")]
         if powers:
             lines += ["           " + ", ".join(f"pass@{k[8:]} {before[k]:.1%} → {after[k]:.1%}" for k in powers)]
-    return "\n".join([*lines, f"run directory: {run}"])
+    return "\n".join(lines)
 
 
 def _share(numbers: dict[str, float]) -> str:
@@ -45,3 +47,37 @@ def _share(numbers: dict[str, float]) -> str:
 def _causes(before: dict[str, float], after: dict[str, float]) -> str:
     gains = [f"{cause} {before[f'share_{cause}'] - after[f'share_{cause}']:+.1%}" for cause in CAUSES]
     return "gain by cause of error removed: " + ", ".join(gains)
+
+
+def describe_comparison(file: Path) -> str:
+    """A comparison as a table: pooled accuracy of the seeds with intervals, before and after."""
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    lines = [f"{'algorithm':<12} {'set':<9} {'before':<24} {'after':<24} seeds"]
+    for algorithm in dict.fromkeys(row["algorithm"] for row in rows):
+        for name, title in SETS.items():
+            mine = [row[name] for row in rows if row["algorithm"] == algorithm and name in row]
+            if mine:
+                shares = [_pooled([pair[when] for pair in mine]) for when in ("before", "after")]
+                each = ", ".join(f"{pair['after']['accuracy']:.1%}" for pair in mine)
+                lines.append(f"{algorithm:<12} {title:<9} {shares[0]:<24} {shares[1]:<24} {each}")
+    return "\n".join(lines)
+
+
+def describe_grades(file: Path) -> str:
+    """How many rows of a graded file are right, wrong and unreadable."""
+    verdicts = [json.loads(line)["correct"] for line in file.read_text(encoding="utf-8").splitlines()]
+    right = sum(v is True for v in verdicts)
+    low, high = ops.wilson(right, len(verdicts))
+    share = right / max(1, len(verdicts))
+    return (
+        f"{len(verdicts)} rows: {right} right ({share:.1%} [{low:.1%}, {high:.1%}]), "
+        f"{sum(v is False for v in verdicts)} wrong, {sum(v is None for v in verdicts)} unreadable"
+    )
+
+
+def _pooled(numbers: list[dict[str, float]]) -> str:
+    """One proportion over all seeds' problems."""
+    answers = sum(n["answers"] for n in numbers)
+    right = round(sum(n["accuracy"] * n["answers"] for n in numbers))
+    low, high = ops.wilson(right, round(answers))
+    return f"{right / answers:6.1%} [{low:.1%}, {high:.1%}]"

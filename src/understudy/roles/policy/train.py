@@ -98,7 +98,8 @@ def train(
         anchors.append(Anchor(teacher, config.distill_coef))
     evaluations: dict[str, Evaluation] = {}
     if state.iteration == 0:
-        evaluations = evaluate_all(config, run, lm, setting, 0, thorough=True)
+        evaluations = evaluate_all(config, run, lm, setting, thorough=True)
+        run.log(0, as_metrics(evaluations))
         state.save(run)
     with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration, enabled=run.config.progress) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
@@ -113,10 +114,12 @@ def train(
             state.iteration += 1
             _refresh_reference(config, state)
             stats |= _collection_stats(episodes)
-            run.log(state.iteration, stats, timing={"seconds": time.monotonic() - started})
+            seconds = time.monotonic() - started
             last = state.iteration == config.iterations
             if last or (config.eval_every and state.iteration % config.eval_every == 0):
-                evaluations = evaluate_all(config, run, lm, setting, state.iteration, thorough=last)
+                evaluations = evaluate_all(config, run, lm, setting, thorough=last)
+                stats |= as_metrics(evaluations)
+            run.log(state.iteration, stats, timing={"seconds": seconds})
             accuracy = evaluations["test"].accuracy if evaluations else -1.0
             improved = accuracy > state.best
             if improved:
@@ -221,9 +224,9 @@ def _check_gap(stats: dict[str, float]) -> None:
 
 
 def evaluate_all(
-    config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int, *, thorough: bool
+    config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, *, thorough: bool
 ) -> dict[str, Evaluation]:
-    """Evaluates and logs: greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
+    """Greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
     greedy = Sampling(max_tokens=config.max_tokens, temperature=0.0)
     indices = setting.test_indices(config.eval_problems)
     play = partial(collect, lm, prompt=setting.prompt)
@@ -237,11 +240,12 @@ def evaluate_all(
         some = indices[: max(1, len(indices) // config.passk)]
         act = partial(play, sampling=sampled)
         found["sampled"] = evaluate(act, setting.test_env, some, copies=config.passk)
-    numbers: dict[str, float] = {}
-    for name, evaluation in found.items():
-        numbers |= evaluation.metrics(name)
-    run.log(iteration, numbers)
     return found
+
+
+def as_metrics(evaluations: dict[str, Evaluation]) -> dict[str, float]:
+    """All evaluations as flat numbers, by set."""
+    return {k: v for name, found in evaluations.items() for k, v in found.metrics(name).items()}
 
 
 def trained_weights(lm: LocalLM) -> dict[str, torch.Tensor]:
