@@ -57,3 +57,14 @@ class FileConfig:
     """The files."""
     out: str = "out.jsonl"
     """Where to."""
+
+
+@dataclass(frozen=True)
+class OuterConfig:
+    """Holds another configuration, with other defaults than its own."""
+
+    DEBUG: ClassVar = {"seeds": (0,), "inner.seed": 9}
+
+    seeds: tuple[int, ...] = (0, 1)
+    """Seeds."""
+    inner: ToyConfig = field(default_factory=lambda: ToyConfig(clip=0.5, run=RunConfig(keep=4)))

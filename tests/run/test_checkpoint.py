@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from understudy.run import checkpoint as checkpoints
-from understudy.run.checkpoint import load, pack_optimizer, save, unpack_optimizer, verify
+from understudy.run.checkpoint import load, save, verify
 from understudy.run.errors import RunError
 from understudy.run.files import seal, unseal
 
@@ -286,6 +286,35 @@ def test_a_failure_at_any_instant_leaves_the_old_or_the_new(
     assert instant > 15
 
 
+def test_everything_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of syncs and renames, which no kill can show: only a power cut would."""
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_sync(descriptor: int) -> None:
+        events.append(("sync", Path(f"/proc/self/fd/{descriptor}").resolve().name))
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        events.append(("rename", target.name))
+        return rename(path, target)
+
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    _save(folder, 7)
+    renamed = events.index(("rename", "7"))
+    files = {"weights.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"}
+    assert {name for _, name in events[: renamed - 1]} == files
+    assert events[renamed - 1 : renamed + 2] == [
+        ("sync", ".tmp-7"), ("rename", "7"), ("sync", "checkpoints"),
+    ]  # fmt: skip
+    assert events[renamed + 2 :] == [("sync", ".tmp-latest"), ("sync", "checkpoints")]
+
+
 def test_sigkill_at_random_instants(tmp_path: Path) -> None:
     script = Path(__file__).with_name("crash.py")
     done = subprocess.run(
@@ -348,55 +377,3 @@ def test_a_full_disk_while_writing_keeps_the_old_one(
     _assert_is(load(tmp_path), 1)
     _save(tmp_path, 2)
     _assert_is(load(tmp_path), 2)
-
-
-# ---- optimizers ---------------------------------------------------------------------------------
-
-
-def _model(seed: int = 0) -> tuple[torch.nn.Module, torch.optim.AdamW]:
-    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    groups = [{"params": model[0].parameters(), "lr": 0.013}, {"params": model[2].parameters()}]
-    return model, torch.optim.AdamW(groups, lr=1e-3, betas=(0.8, 0.95), amsgrad=True)
-
-
-def _train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
-    for step in range(first, last):
-        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
-        optimizer.zero_grad()
-        (model(x) - x.sum(1, keepdim=True)).square().mean().backward()
-        optimizer.step()
-        optimizer.param_groups[0]["lr"] *= 0.9
-
-
-def test_an_optimizer_goes_on_to_the_bit(tmp_path: Path) -> None:
-    model, optimizer = _model()
-    _train(model, optimizer, 0, 5)
-    tensors, values = pack_optimizer(optimizer)
-    save(tmp_path, 5, {"weights": model.state_dict(), "optimizer": tensors}, {"optimizer": values})
-    _train(model, optimizer, 5, 10)
-
-    other, resumed = _model(seed=1)
-    found = load(tmp_path)
-    assert found is not None
-    other.load_state_dict(found.tensors["weights"])
-    unpack_optimizer(resumed, found.tensors["optimizer"], found.state["optimizer"])
-    assert resumed.param_groups[0]["betas"] == (0.8, 0.95)
-    _train(other, resumed, 5, 10)
-    for one, two in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(one, two)
-    (before, values), (after, others) = pack_optimizer(optimizer), pack_optimizer(resumed)
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert values == others
-
-
-def test_an_optimizer_of_another_shape_is_refused() -> None:
-    _, optimizer = _model()
-    tensors, values = pack_optimizer(optimizer)
-    flat = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
-    with pytest.raises(RunError, match=r"groups of \[2\] parameters, not \[1\]"):
-        unpack_optimizer(flat, tensors, values)

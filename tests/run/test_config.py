@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
-from tests.run.configs import FileConfig, ToyConfig
+from tests.run.configs import FileConfig, OuterConfig, ToyConfig
 from understudy.run.config import ConfigError, RunConfig, dump, load
 from understudy.run.fields import leaves
 
@@ -126,6 +126,18 @@ def test_precedence(tmp_path: Path) -> None:
     assert (flagged.steps, flagged.run.root) == (9, "file")
 
 
+def test_a_configuration_in_a_configuration(tmp_path: Path) -> None:
+    config = load(OuterConfig, ["--inner.run.root", "x"])
+    assert config.inner == ToyConfig(clip=0.5, run=RunConfig(keep=4, root="x"))
+    debug = load(OuterConfig, ["--debug"])
+    assert (debug.seeds, debug.inner.seed, debug.inner.steps) == ((0,), 9, 2)
+    path = tmp_path / "x.toml"
+    path.write_text(dump(debug))
+    assert load(OuterConfig, ["--config", str(path)]) == debug
+    message = _message(["--inner.algorithm", "grpo", "--inner.clip", "0"], OuterConfig)
+    assert message == "clip must be > 0 with algorithm 'grpo'"
+
+
 def test_flags_of_every_type() -> None:
     flags = "--layers [1,2] --span [-1,0.5] --prices.a 1 --prices.b=2.5 --amp --learning_rate .5"
     flags += " --note null --max_usd -0 --run.name 3 --run.progress false"
@@ -198,6 +210,9 @@ CONFIGS = st.builds(
 
 
 @given(config=CONFIGS)
+@example(
+    config=ToyConfig(env="\x7f\x00\t\r\n\x1b\"\\'\u2028 #=", prices={"a.b = \n": -0.0, "": 5e-324})
+)
 def test_round_trip(config: ToyConfig, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("config") / "config.toml"
     path.write_bytes(dump(config).encode())

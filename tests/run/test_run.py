@@ -241,7 +241,7 @@ def _started(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(_config(tmp_path_factory.mktemp("whole"), steps=120, note="slow"))
+    return train(_config(tmp_path_factory.mktemp("whole"), steps=60))
 
 
 @pytest.mark.parametrize(
@@ -250,17 +250,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stopped_from_outside_and_resumed(
     tmp_path: Path, number: signal.Signals, code: int, uninterrupted: Path
 ) -> None:
-    flags = [
-        "--steps",
-        "120",
-        "--note",
-        "slow",
-        "--run.root",
-        str(tmp_path),
-        "--run.checkpoint_every",
-        "5",
-    ]
-    process = subprocess.Popen([sys.executable, *TOY, *flags], stderr=subprocess.PIPE, text=True)
+    flags = ["--steps", "60", "--run.root", str(tmp_path), "--run.checkpoint_every", "5"]
+    process = subprocess.Popen(
+        [sys.executable, *TOY, *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TOY_SECONDS": "0.05"},
+    )
     path = _started(tmp_path)
     time.sleep(0.2)
     process.send_signal(number)
@@ -270,7 +266,7 @@ def test_stopped_from_outside_and_resumed(
         line = f"understudy: stopped by {number.name}; to go on: understudy resume {path}"
         assert err == line + "\n"
         last = json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-        assert json.loads((path / "checkpoints" / "latest").read_bytes())["step"] == last < 120
+        assert json.loads((path / "checkpoints" / "latest").read_bytes())["step"] == last < 60
     config = load(ToyConfig, ["--config", str(path / "config.toml"), "--run.resume", str(path)])
-    train(replace(config, note="slow"))
+    train(config)
     assert _result(path) == _result(uninterrupted)

@@ -5,6 +5,7 @@ that was never stopped, to the last bit.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,8 +26,7 @@ def train(config: ToyConfig) -> Path:
             noise = run.seeds.generator("noise", step).standard_normal(8)
             walk = walk * 0.99 + torch.from_numpy(noise).float()
             run.log(step, {"mean": float(walk.mean())}, {"seconds": time.monotonic()})
-            if config.note == "slow":
-                time.sleep(0.01)
+            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
             if (
                 step % config.run.checkpoint_every == 0
                 or step == config.steps

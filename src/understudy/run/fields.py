@@ -178,6 +178,7 @@ def describe(hint: Any) -> str:
     raise TypeError(f"{hint} cannot be the type of a configuration's field")
 
 
+@functools.cache
 def _docs(cls: type) -> dict[str, str]:
     docs: dict[str, str] = {field.name: "" for field in dataclasses.fields(cls)}
     for base in reversed(cls.__mro__[:-1]):
