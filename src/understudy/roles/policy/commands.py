@@ -22,7 +22,7 @@ from understudy.roles.policy.config import (
     PretrainConfig,
 )
 from understudy.roles.policy.pretrain import pretrain
-from understudy.roles.policy.setup import make_setting
+from understudy.roles.policy.setup import Setting, make_setting
 from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.summary import before_after
 from understudy.roles.policy.train import as_metrics, evaluate_all, train
@@ -39,7 +39,7 @@ def run_train(config: PolicyConfig) -> Path:
     Raises:
         Stopped: a signal asked for it; a checkpoint is written.
     """
-    setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
+    setting = _setting(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
@@ -107,6 +107,16 @@ def run_grade(config: GradeConfig) -> Path:
     return Path(config.out)
 
 
+def _setting(config: PolicyConfig) -> Setting:
+    return make_setting(
+        config.env,
+        config.task,
+        config.seed,
+        config.eval_problems,
+        unreadable=config.reward.unreadable,
+    )
+
+
 def _open_run(verb: str, env: str, config: Any) -> Run:
     return Run.create("policy", env, config, config.run, verb=verb)
 
@@ -124,7 +134,7 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
 
 def _supervised(config: PolicyConfig) -> Path:
     """The baseline without RL: as many updates on as many worked answers."""
-    setting = make_setting(config.env, config.task, config.seed, config.eval_problems)
+    setting = _setting(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     with _open_run("supervised", config.env, config) as run:
         run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))

@@ -29,6 +29,8 @@ class Setting:
     """A second held-out set, harder than what is trained on."""
     prompt: Prompt
     config: TaskConfig
+    unreadable: float = 0.0
+    """Reward of an answer in which none can be read."""
 
     def train_env(self) -> TextEnv:
         """One environment of the training split."""
@@ -44,7 +46,11 @@ class Setting:
 
     def _env(self, task: Task) -> TextEnv:
         return TextEnv(
-            task, mode=self.config.mode, calculator=self.config.calculator, max_steps=self.config.max_steps
+            task,
+            mode=self.config.mode,
+            calculator=self.config.calculator,
+            max_steps=self.config.max_steps,
+            unreadable=self.unreadable,
         )
 
     def test_indices(self, count: int) -> list[int]:
@@ -52,7 +58,9 @@ class Setting:
         return list(range(min(count, len(self.test))))
 
 
-def make_setting(env: str, config: TaskConfig, seed: int, eval_problems: int) -> Setting:
+def make_setting(
+    env: str, config: TaskConfig, seed: int, eval_problems: int, *, unreadable: float = 0.0
+) -> Setting:
     """Builds both splits and makes sure that no evaluated problem is trained on.
 
     Raises:
@@ -66,7 +74,7 @@ def make_setting(env: str, config: TaskConfig, seed: int, eval_problems: int) ->
     for held_out in (test, *([hard] if hard else [])):
         assert_disjoint(train, held_out, limit=max(OVERLAP_CHECKED, eval_problems))
     shots = few_shot(train, config.shots, Seeds(seed).generator("shots")) if config.shots else ()
-    return Setting(train, test, hard, Prompt(config.system, shots), config)
+    return Setting(train, test, hard, Prompt(config.system, shots), config, unreadable)
 
 
 def _options(config: TaskConfig, path: str | None) -> dict[str, object]:

@@ -9,7 +9,7 @@ happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,6 +59,15 @@ class State:
             self.iteration, tensors, {"optimizer": scalars, "best": self.best}, best=best
         )
 
+    def note(self, run: Run, evaluations: Mapping[str, Evaluation]) -> bool:
+        """Keeps the model in `model-best/` if no evaluation so far was better; says whether."""
+        accuracy = evaluations["test"].accuracy
+        if accuracy <= self.best:
+            return False
+        self.best = accuracy
+        self.lm.save(run.path / "model-best")
+        return True
+
     def load(self, found: Checkpoint) -> None:
         """Goes back to a checkpoint."""
         self.iteration, self.best = found.step, float(found.state["best"])
@@ -100,7 +109,8 @@ def train(
     if state.iteration == 0:
         evaluations = evaluate_all(config, run, lm, setting, thorough=True)
         run.log(0, as_metrics(evaluations))
-        state.save(run)
+        state.note(run, evaluations)
+        state.save(run, best=True)
     with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration, enabled=run.config.progress) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
             started = time.monotonic()
@@ -115,19 +125,15 @@ def train(
             _refresh_reference(config, state)
             stats |= _collection_stats(episodes)
             seconds = time.monotonic() - started
-            last = state.iteration == config.iterations
+            last, improved = state.iteration == config.iterations, False
             if last or (config.eval_every and state.iteration % config.eval_every == 0):
                 evaluations = evaluate_all(config, run, lm, setting, thorough=last)
                 stats |= as_metrics(evaluations)
+                improved = state.note(run, evaluations)
             run.log(state.iteration, stats, timing={"seconds": seconds})
-            accuracy = evaluations["test"].accuracy if evaluations else -1.0
-            improved = accuracy > state.best
-            if improved:
-                state.best = accuracy
-                lm.save(run.path / "model-best")
             if last or improved or state.iteration % config.run.checkpoint_every == 0:
                 state.save(run, best=improved)
-            bar.update(state.iteration, reward=stats["reward"], test=accuracy)
+            bar.update(state.iteration, reward=stats["reward"], best=state.best)
         if run.stop_requested and state.iteration < config.iterations:
             state.save(run)
             return evaluations
