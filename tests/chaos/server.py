@@ -99,6 +99,7 @@ class ChaosServer:
         self.met: Counter[str] = Counter()
         self.bodies: list[dict] = []
         self.headers: list[dict[str, str]] = []
+        self.endless_bytes = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = 0
@@ -164,7 +165,7 @@ class ChaosServer:
             await writer.drain()
             return False
         elif fault == "endless":
-            return await _endless(writer)
+            return await self._endless(writer)
         elif fault in ODD_BODIES:
             status, kind, text = ODD_BODIES[fault](data)
             writer.write(_head(status, len(text), kind) + text)
@@ -178,6 +179,15 @@ class ChaosServer:
         await writer.drain()
         self.delivered[prompt] += not fault
         return True
+
+    async def _endless(self, writer: asyncio.StreamWriter) -> bool:
+        head = b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head)
+        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        while True:
+            writer.write(chunk)
+            await writer.drain()  # raises when the client hangs up
+            self.endless_bytes += len(chunk)
 
 
 ODD_BODIES: dict[str, Callable[[bytes], tuple[int, str, bytes]]] = {
@@ -206,16 +216,6 @@ def _refusal(fault: str) -> bytes:
     elif fault == "302":
         extra = "Location: http://elsewhere.example/v1/chat/completions\r\n"
     return _head(int(fault.partition("-")[0]), len(text), extra=extra) + text
-
-
-async def _endless(writer: asyncio.StreamWriter) -> bool:
-    writer.write(
-        b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
-    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    while True:
-        writer.write(chunk)
-        await writer.drain()  # raises when the client hangs up
 
 
 @contextmanager

@@ -117,6 +117,7 @@ def test_an_endless_answer_is_left_after_8_mib():
     ):
         lm.chat([ask("p")])
     assert server.received["p"] == 1
+    assert server.endless_bytes < 64 * 2**20  # what the sockets had taken in besides
 
 
 def test_a_proxy_is_not_asked_for_this_very_machine(monkeypatch):
