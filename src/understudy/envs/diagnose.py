@@ -11,6 +11,7 @@ are re-computed. An answer that is not right is wrong by
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,10 @@ MAX_RESPONSE = 1 << 16
 MAX_EQUATIONS = 64
 
 _WORD_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:/\d+)?")
-_EQUATION = re.compile(r"(?<![\d.])((?:\d+(?:\.\d+)?|[()\s+*/-])*\d\)?)\s*=\s*(?:<<)?(-?\d+(?:\.\d+)?)")
+# One character class each and bounded on both sides: no text makes these backtrack.
+_LEFT = re.compile(r"[\d()\t +*/.-]{1,120}\Z")
+_RIGHT = re.compile(r"[\t ]{0,8}(?:<<)?(-?\d{1,40}(?:\.\d{1,40})?)(?!\d)")
+LEFT_SIDE = 120
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,7 @@ def _recompute(text: str) -> tuple[int, int, Fraction | None]:
     right = total = 0
     wrong_to_right: dict[str, str] = {}
     result: Fraction | None = None
-    for found in list(_EQUATION.finditer(text))[:MAX_EQUATIONS]:
-        left, written = found[1].strip(), found[2]
+    for left, written in _equations(text):
         as_written = evaluate(left)
         if as_written is None or not re.search(r"\d\s*[-+*/]\s*[\d(]", left):
             continue
@@ -107,3 +110,15 @@ def _recompute(text: str) -> tuple[int, int, Fraction | None]:
         if result is not None and result != Fraction(written):
             wrong_to_right[written] = str(result) if result.denominator == 1 else f"({result})"
     return right, total, result
+
+
+def _equations(text: str) -> list[tuple[str, str]]:
+    """What stands on both sides of the first equals signs: arithmetic and a number."""
+    found: list[tuple[str, str]] = []
+    signs = [sign.start() for sign in itertools.islice(re.finditer("=", text), 16 * MAX_EQUATIONS)]
+    for at in signs:
+        left = _LEFT.search(text[max(0, at - LEFT_SIDE) : at])
+        right = _RIGHT.match(text, at + 1)
+        if left and right:
+            found.append((left[0].strip(), right[1]))
+    return found[:MAX_EQUATIONS]
