@@ -115,7 +115,7 @@ def _recompute(text: str) -> tuple[int, int, Fraction | None]:
 def _equations(text: str) -> list[tuple[str, str]]:
     """What stands on both sides of the first equals signs: arithmetic and a number."""
     found: list[tuple[str, str]] = []
-    signs = [sign.start() for sign in itertools.islice(re.finditer("=", text), 16 * MAX_EQUATIONS)]
+    signs = [sign.start() for sign in itertools.islice(re.finditer("=", text), 4 * MAX_EQUATIONS)]
     for at in signs:
         left = _LEFT.search(text[max(0, at - LEFT_SIDE) : at])
         right = _RIGHT.match(text, at + 1)
