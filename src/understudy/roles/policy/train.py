@@ -101,12 +101,13 @@ def train(
     Raises:
         RunError: sampler and trainer disagree on log-probabilities.
     """
-    state = _begin(config, run, lm, setting)
+    found = run.restore()
+    state = _begin(config, found, lm, setting)
     anchors = [Anchor(state.reference, config.loss.kl_coef)] if state.reference else []
     if teacher is not None:
         anchors.append(Anchor(teacher, config.distill_coef))
     evaluations: dict[str, Evaluation] = {}
-    if state.iteration == 0:
+    if found is None:
         evaluations = evaluate_all(config, run, lm, setting, thorough=True)
         run.log(0, as_metrics(evaluations))
         state.note(run, evaluations)
@@ -141,8 +142,9 @@ def train(
     return evaluations
 
 
-def _begin(config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting) -> State:
-    found = run.restore()
+def _begin(
+    config: PolicyConfig, found: Checkpoint | None, lm: LocalLM, setting: Setting
+) -> State:
     if config.warm_start and found is None:
         warm_start(lm, setting.train, setting.prompt, config)
     state = State(
