@@ -37,7 +37,9 @@ def setting(seed: int):
     theta = lm.logits.clone().requires_grad_()
     logp = lm.logprobs(theta)
     ref_logp = ref.logprobs(ref.logits)
-    rewards = torch.randn(len(ANSWERS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    rewards = torch.randn(
+        len(ANSWERS), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     return theta, logp, ref_logp, rewards
 
 
@@ -143,7 +145,9 @@ def test_kl_in_the_loss_is_biased_by_as_much_as_the_docs_say():
         theta, logp, ref_logp, _ = setting(seed)
         truth = grad((logp.sum(-1).exp() * (logp - ref_logp).sum(-1)).sum(), theta)
         for form, found in errors.items():
-            found.append(float((kl_gradient(form, logp, ref_logp, theta) - truth).norm() / truth.norm()))
+            found.append(
+                float((kl_gradient(form, logp, ref_logp, theta) - truth).norm() / truth.norm())
+            )
     mean = {form: sum(found) / len(found) for form, found in errors.items()}
     assert mean["k1"] == pytest.approx(1.0, abs=1e-9)  # its expected gradient is zero
     assert 0.1 < mean["k2"] < 0.5  # right within a token, blind to later tokens
@@ -163,7 +167,12 @@ def test_stepwise_leave_one_out_is_unbiased_when_the_policy_stops_itself(seed):
     theta, logp, _, _ = setting(seed)
     pay = torch.randn(T, V, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     mask = torch.tensor([[t < steps_of(a) for t in range(T)] for a in ANSWERS])
-    rewards = torch.tensor([[float(pay[t, a[t]]) for t in range(T)] for a in ANSWERS], dtype=torch.float64) * mask
+    rewards = (
+        torch.tensor(
+            [[float(pay[t, a[t]]) for t in range(T)] for a in ANSWERS], dtype=torch.float64
+        )
+        * mask
+    )
     p = logp.sum(-1).exp()
     truth = grad((p * rewards.sum(-1)).sum(), theta)
     index = torch.tensor(groups(2))
@@ -180,7 +189,12 @@ def test_a_baseline_over_running_siblings_that_depends_on_oneself_would_be_notic
     theta, logp, _, _ = setting(0)
     pay = torch.randn(T, V, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 1.0
     mask = torch.tensor([[t < steps_of(a) for t in range(T)] for a in ANSWERS])
-    rewards = torch.tensor([[float(pay[t, a[t]]) for t in range(T)] for a in ANSWERS], dtype=torch.float64) * mask
+    rewards = (
+        torch.tensor(
+            [[float(pay[t, a[t]]) for t in range(T)] for a in ANSWERS], dtype=torch.float64
+        )
+        * mask
+    )
     p = logp.sum(-1).exp()
     truth = grad((p * rewards.sum(-1)).sum(), theta)
     to_go = ops.discounted_returns(rewards, mask, 1.0)
@@ -190,6 +204,8 @@ def test_a_baseline_over_running_siblings_that_depends_on_oneself_would_be_notic
     weight = p.detach()[index].prod(-1)
     coefficient = torch.zeros_like(rewards)
     for g in range(2):
-        coefficient.index_add_(0, index[:, g], weight[:, None] * (advantages * mask[index])[:, g] / 2)
+        coefficient.index_add_(
+            0, index[:, g], weight[:, None] * (advantages * mask[index])[:, g] / 2
+        )
     found = grad(-ops.reinforce(logp, coefficient).sum(), theta)
     assert (found - truth).abs().max() > 1e-3

@@ -272,7 +272,12 @@ class LocalLM:
             hidden = completion_hidden(self._causal, batch, adapter=self._adapter)
             weight, bias = effective(self._causal.lm_head, adapter=self._adapter)
             return ops.token_logprobs(
-                hidden, weight, batch.completions, temperature=temperature, bias_V=bias, product=linear
+                hidden,
+                weight,
+                batch.completions,
+                temperature=temperature,
+                bias_V=bias,
+                product=linear,
             )
         with self._adapters():
             logits = completion_logits(self._model, batch)

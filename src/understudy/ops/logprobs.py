@@ -16,7 +16,7 @@ Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def selective_log_softmax(logits_BLV: Tensor, ids_BL: Tensor) -> Tensor:
-    """log softmax(logits)[id] = logit[id] − logsumexp(logits), [B, L]; no table of log-probabilities."""
+    """Log softmax(logits)[id] = logit[id] − logsumexp(logits), [B, L]; no table of log-probabilities."""
     chosen = logits_BLV.gather(-1, ids_BL[..., None])[..., 0]
     return chosen - logits_BLV.logsumexp(-1)
 
@@ -55,5 +55,7 @@ def token_logprobs(
     parts = zip(hidden_BLD.flatten(0, 1).split(rows), ids_BL.flatten().split(rows), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([score(*part) for part in parts]).view(ids_BL.shape)
-    scored = [checkpoint(score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    scored = [
+        checkpoint(score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
+    ]
     return torch.cat([s for s in scored if s is not None]).view(ids_BL.shape)
