@@ -155,8 +155,8 @@ class PolicyConfig:
             raise ConfigError("algorithm: stepwise episodes have credit per step; use rloo or reinforce")
         if self.epochs > 1 and self.algorithm != "grpo":
             raise ConfigError(f"epochs: {self.algorithm} is on-policy; more than one pass needs grpo")
-        if (self.prompts * self.group) % (self.minibatches * self.accumulate):
-            raise ConfigError("minibatches: prompts × group must divide by minibatches × accumulate")
+        if self.prompts % (self.minibatches * self.accumulate):
+            raise ConfigError("minibatches: prompts must divide by minibatches × accumulate")
         if (self.task.path is None) != (self.task.eval_path is None):
             raise ConfigError("task.eval_path: a training file and a held-out file go together; give both paths")
         if self.lora_rank and self.loss.reference_every:
