@@ -179,11 +179,24 @@ def test_a_teacher_is_one_more_anchor(lm: LocalLM, reference: LocalLM) -> None:
     """Two anchors of half the weight are one of the whole weight."""
     settings = config(loss={"kl_coef": KL_COEF, "skip_silent": False})
     one = updated(lm, batch(lm), settings, [Anchor(reference, KL_COEF)])
-    two = updated(lm, batch(lm), settings, [Anchor(reference, KL_COEF / 2)] * 2)
+    halves = [Anchor(reference, KL_COEF / 2, name) for name in ("kl", "distill_kl")]
+    two = updated(lm, batch(lm), settings, halves)
     none = updated(lm, batch(lm), settings)
     assert distance(one[0], two[0]) < 1e-6
     assert distance(one[0], none[0]) > 1e-3
     assert two[2]["kl"] == two[2]["distill_kl"] == one[2]["kl"]
+
+
+@pytest.mark.parametrize("kl", ["k1", "k2", "k3"])
+def test_a_teacher_is_followed_exactly_whatever_the_reference(
+    kl: Kl, lm: LocalLM, reference: LocalLM
+) -> None:
+    teacher = [Anchor(reference, KL_COEF, "distill_kl")]
+    exact, other = (
+        updated(lm, batch(lm), config(loss={"kl": how, "skip_silent": False}), teacher)[0]
+        for how in ("exact", kl)
+    )
+    assert distance(exact, other) == 0
 
 
 def test_forced_tokens_carry_no_loss_and_the_end_token_does(lm: LocalLM) -> None:
