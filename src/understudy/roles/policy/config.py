@@ -161,10 +161,8 @@ class PolicyConfig:
             raise ConfigError(
                 f"epochs: {self.algorithm} is on-policy; more than one pass needs grpo"
             )
-        if (self.prompts * self.group) % (self.minibatches * self.accumulate):
-            raise ConfigError(
-                "minibatches: prompts × group must divide by minibatches × accumulate"
-            )
+        if self.prompts % (self.minibatches * self.accumulate):
+            raise ConfigError("minibatches: prompts must divide by minibatches × accumulate")
         if (self.task.path is None) != (self.task.eval_path is None):
             raise ConfigError(
                 "task.eval_path: a training file and a held-out file go together; give both paths"

@@ -105,7 +105,7 @@ def train(
     state = _begin(config, found, lm, setting)
     anchors = [Anchor(state.reference, config.loss.kl_coef)] if state.reference else []
     if teacher is not None:
-        anchors.append(Anchor(teacher, config.distill_coef))
+        anchors.append(Anchor(teacher, config.distill_coef, "distill_kl"))
     evaluations: dict[str, Evaluation] = {}
     if found is None:
         evaluations = evaluate_all(config, run, lm, setting, thorough=True)

@@ -45,6 +45,8 @@ class Anchor:
 
     lm: TokenLM
     coef: float
+    name: str = "kl"
+    """Of its metric. How `kl` is estimated is set by `loss.kl`; any other is `exact`."""
 
 
 def logprobs(lm: TokenLM, groups: Sequence[Group], temperature: float) -> torch.Tensor:
@@ -69,18 +71,17 @@ def loss_of(
     mask_BL, _ = ops.pad_ragged([r for g in groups for r in g.sampled], False, dtype=torch.bool)
     penalty_BL = torch.zeros_like(new_BL)
     metrics = {"logprob_gap": float((new_BL - old_BL).detach()[mask_BL].abs().max())}
-    for name, anchor in zip(("kl", "distill_kl"), anchors, strict=False):
+    for anchor in anchors:
         with torch.no_grad():
             anchor_BL = logprobs(anchor.lm, groups, config.temperature)
-        metrics[name] = float(((new_BL.detach() - anchor_BL) * mask_BL).sum() / len(new_BL))
-        if name == "kl" and rows.kl in ("k2", "k3"):
+        metrics[anchor.name] = float(((new_BL.detach() - anchor_BL) * mask_BL).sum() / len(new_BL))
+        if anchor.name == "kl" and rows.kl in ("k2", "k3"):
             penalty_BL = anchor.coef * getattr(ops, rows.kl)(new_BL, anchor_BL, mask_BL)
         else:
             to_go_BL = ops.kl_to_go(new_BL, anchor_BL, mask_BL)
             # k1 charges every token with the whole answer's log-ratio: right on average, but noisier.
-            advantages_BL = advantages_BL - anchor.coef * (
-                to_go_BL[:, :1] if rows.kl == "k1" else to_go_BL
-            )
+            whole = anchor.name == "kl" and rows.kl == "k1"
+            advantages_BL = advantages_BL - anchor.coef * (to_go_BL[:, :1] if whole else to_go_BL)
     if config.algorithm == "grpo":
         loss_BL, clipped_BL = ops.ppo_clip(
             new_BL, old_BL, advantages_BL, rows.clip_low, rows.clip_high
