@@ -132,7 +132,8 @@ def naive(lm: LocalLM, reference: LocalLM, groups: Sequence[Group], settings: Po
         ):
             text = torch.tensor([[*group.prompt, *ids]])
 
-            def scores(of, text=text, ids=ids, start=len(group.prompt)):
+            def scores(of, text=text, ids=ids, group=group):
+                start = len(group.prompt)
                 logits = of(text).logits[0, start - 1 : -1] / settings.temperature
                 return torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.tensor(ids)]
 

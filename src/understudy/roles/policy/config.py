@@ -138,6 +138,9 @@ class PolicyConfig:
     """Iterations between evaluations; there is one before and one after training in any case."""
     eval_problems: PositiveInt = 500
     """Held-out problems per evaluation."""
+    replay: str | None = None
+    """A run's episodes/ folder: an iteration that is recorded there trains on the recording instead
+    of collecting; off-policy, so it wants grpo."""
     keep_episodes: bool = True
     """Write every collected episode to episodes/, one file an iteration."""
     passk: NonNegativeInt = 4
@@ -161,6 +164,8 @@ class PolicyConfig:
             raise ConfigError(
                 f"epochs: {self.algorithm} is on-policy; more than one pass needs grpo"
             )
+        if self.replay is not None and self.algorithm != "grpo":
+            raise ConfigError("replay: recorded answers are off-policy; they need --algorithm grpo")
         if self.prompts % (self.minibatches * self.accumulate):
             raise ConfigError("minibatches: prompts must divide by minibatches × accumulate")
         if (self.task.path is None) != (self.task.eval_path is None):

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from understudy.data.store import write_episodes
+from understudy.data.jsonl import DataError
+from understudy.data.store import read_episodes, write_episodes
 from understudy.lm.base import ChoiceLM, Sampling
 from understudy.lm.local import LocalLM
 from understudy.roles.policy.config import PolicyConfig
@@ -120,13 +122,15 @@ def train(
     ) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
             started = time.monotonic()
-            episodes = _collect(config, run, lm, setting, state.iteration)
+            recorded = replayed(config, state.iteration)
+            episodes = recorded or _collect(config, run, lm, setting, state.iteration)
             if judge is not None:
                 episodes = judged(config.reward, judge, episodes)
             credit = advantages(config, episodes)
             _set_rate(config, state)
             stats = update(lm, state.optimizer, _groups(episodes, credit), config, anchors)
-            _check_gap(stats)
+            if not recorded:
+                _check_gap(stats)
             state.iteration += 1
             _refresh_reference(config, state)
             stats |= _collection_stats(episodes)
@@ -182,6 +186,25 @@ def _collect(
         file = run.path / "episodes" / f"{iteration:06d}.jsonl"
         write_episodes(file, (e for group in episodes for e in group), iteration=iteration)
     return episodes
+
+
+def replayed(config: PolicyConfig, iteration: int) -> list[list[Episode]]:
+    """The recorded episodes of an iteration, [U][G] by prompt; empty where there are none.
+
+    Raises:
+        DataError: the folder does not exist, or an episode in it cannot be read or has no tokens.
+    """
+    if config.replay is None:
+        return []
+    if not Path(config.replay).is_dir():
+        raise DataError(f"replay: {config.replay} is no folder of episodes")
+    file = Path(config.replay) / f"{iteration:06d}.jsonl"
+    groups: dict[str, list[Episode]] = {}
+    for episode in read_episodes(file) if file.is_file() else ():
+        if episode.tokens is None:
+            raise DataError(f"{file}: its episodes have no tokens to train on")
+        groups.setdefault(str(episode.info["problem_id"]), []).append(episode)
+    return list(groups.values())
 
 
 def _groups(

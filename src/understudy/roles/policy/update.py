@@ -113,7 +113,9 @@ def update(
             denominator = ops.denominator(
                 mask_BL, config.loss.aggregate, max_tokens=config.max_tokens
             )
-            telling = [g for g in batch if not (config.loss.skip_silent and g.silent)]
+            # A teacher has something to say of silent groups, too.
+            skip = config.loss.skip_silent and config.distill is None
+            telling = [g for g in batch if not (skip and g.silent)]
             if not telling:
                 continue
             optimizer.zero_grad(set_to_none=True)
