@@ -120,6 +120,12 @@ def test_an_endless_answer_is_left_after_8_mib():
     assert server.endless_bytes < 64 * 2**20  # what the sockets had taken in besides
 
 
+def test_an_answer_that_trickles_in_is_left_at_the_deadline():
+    error, total, server = outcome({"p": ["trickle"] * 9})
+    assert "after 3 attempts: no whole answer within 0.5 s" in str(error)
+    assert total["unknown"] == server.billed["p"] == 3
+
+
 def test_a_proxy_is_not_asked_for_this_very_machine(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     (reply,), _, _ = outcome({})
