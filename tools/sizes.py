@@ -17,6 +17,8 @@ for path in sorted(Path("src").rglob("*.py")):
         if isinstance(node, ast.FunctionDef) and node.name in RULES and "roles" in path.parts:
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > RULE_LIMIT:
-                faults.append(f"{path}:{node.lineno}: {node.name} has {length} lines, over {RULE_LIMIT}")
+                faults.append(
+                    f"{path}:{node.lineno}: {node.name} has {length} lines, over {RULE_LIMIT}"
+                )
 sys.stderr.writelines(f"{fault}\n" for fault in faults)
 sys.exit(bool(faults))

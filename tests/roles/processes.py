@@ -100,9 +100,12 @@ def kill_runs(folder: Path, kills: int, seed: int) -> None:
     """Every case once whole, then killed until there were `kills` kills in all."""
     rng = random.Random(seed)
     for case in CASES:
-        assert os.waitstatus_to_exitcode(
-            os.waitpid(started(arguments(folder, case, f"{case}-whole")), 0)[1]
-        ) == 0
+        assert (
+            os.waitstatus_to_exitcode(
+                os.waitpid(started(arguments(folder, case, f"{case}-whole")), 0)[1]
+            )
+            == 0
+        )
     total = attempt = 0
     while total < kills:
         for case in CASES:

@@ -14,7 +14,9 @@ class DataError(UnderstudyError):
     """A data file that cannot be read or written; the text names the file and the line."""
 
 
-def read_rows(path: Path, *, required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_rows(
+    path: Path, *, required: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a JSONL file with their line numbers; blank lines are passed over.
 
     Raises:
@@ -28,7 +30,9 @@ def read_rows(path: Path, *, required: tuple[str, ...] = ()) -> Iterator[tuple[i
                 if line.strip():
                     yield number, _row(path, number, line, required)
         except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+            raise DataError(
+                f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
+            ) from error
 
 
 def _row(path: Path, number: int, line: str, required: tuple[str, ...]) -> dict[str, Any]:
@@ -40,8 +44,10 @@ def _row(path: Path, number: int, line: str, required: tuple[str, ...]) -> dict[
         raise DataError(f"{path}:{number}: not a JSON object")
     missing = [key for key in required if key not in row]
     if missing:
-        raise DataError(f"{path}:{number}: no {' and no '.join(map(repr, missing))}; it has {sorted(row)}")
-    return row  # pyright: ignore[reportUnknownVariableType]
+        raise DataError(
+            f"{path}:{number}: no {' and no '.join(map(repr, missing))}; it has {sorted(row)}"
+        )
+    return row
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -18,10 +18,25 @@ MAX_RESPONSE = 1 << 16
 MAX_ANSWER = 200
 """Characters after a mark that are looked at."""
 
-_MARK = re.compile(r"####|the\s{1,3}(?:final\s{1,3})?answer\s{1,3}is\b|\\(?:boxed|fbox)\s?\{", re.IGNORECASE)
+_MARK = re.compile(
+    r"####|the\s{1,3}(?:final\s{1,3})?answer\s{1,3}is\b|\\(?:boxed|fbox)\s?\{", re.IGNORECASE
+)
 _NUMBER = re.compile(r"\d+(?:,\d+)*(?:\.\d+)?|\.\d+", re.ASCII)
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{\s?(-?[\d.,]{1,40})\s?\}\s?\{\s?([\d.,]{1,40})\s?\}")
-_DRESS = str.maketrans({"−": "-", "–": "-", "—": "-", "$": " ", "€": " ", "£": " ", "*": " ", "`": " ", "~": " ", "\\": " "})
+_DRESS = str.maketrans(
+    {
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "$": " ",
+        "€": " ",
+        "£": " ",
+        "*": " ",
+        "`": " ",
+        "~": " ",
+        "\\": " ",
+    }
+)
 _LEAD = re.compile(r"^[\s:=({\[\"']*(?:(?:about|approximately|equal to|exactly)\s+)?")
 _UNIT = re.compile(r"^\s?%?\s?[A-Za-z°][A-Za-z°/²³ .'-]{0,60}$|^\s?%?$")
 
@@ -76,7 +91,9 @@ def read_number(text: str) -> Fraction | None:
 
 def canonical(value: Fraction) -> str:
     """An integer as itself, anything else as a reduced fraction."""
-    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+    return (
+        str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+    )
 
 
 def equal(left: str, right: str) -> bool:

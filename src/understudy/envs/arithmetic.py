@@ -15,7 +15,9 @@ MAX_OPERATIONS = 64
 MAX_DEPTH = 16
 
 _TOKEN = re.compile(r"\s*(?:(\d[\d,]*(?:\.\d+)?|\.\d+)|([-+*/()]))")
-_SAME = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "x": "*", "$": "", "€": "", "£": ""})
+_SAME = str.maketrans(
+    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "x": "*", "$": "", "€": "", "£": ""}
+)
 
 
 def parse_number(text: str) -> Fraction | None:

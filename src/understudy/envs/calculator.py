@@ -6,7 +6,7 @@ import re
 
 from understudy.envs.arithmetic import MAX_TEXT, evaluate, show
 
-_OPEN = re.compile(r"<<([^<>=\n]{1,%d})=$" % MAX_TEXT)
+_OPEN = re.compile(rf"<<([^<>=\n]{{1,{MAX_TEXT}}})=$")
 TRIGGERS = ("=",)
 """Texts after which the calculator may have something to write."""
 

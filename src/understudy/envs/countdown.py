@@ -29,13 +29,25 @@ class Countdown:
     name = "countdown"
 
     def __init__(
-        self, split: str = "train", *, numbers: int = 3, largest: int = 25, size: int = 100_000, seed: int = 0
+        self,
+        split: str = "train",
+        *,
+        numbers: int = 3,
+        largest: int = 25,
+        size: int = 100_000,
+        seed: int = 0,
     ) -> None:
         if split not in SPLITS:
             raise ValueError(f"countdown: split must be one of {', '.join(SPLITS)}, not {split!r}")
         if not 2 <= numbers <= 6:
             raise ValueError(f"countdown: numbers must be 2 to 6, not {numbers}")
-        self.split, self.numbers, self.largest, self.size, self.seed = split, numbers, largest, size, seed
+        self.split, self.numbers, self.largest, self.size, self.seed = (
+            split,
+            numbers,
+            largest,
+            size,
+            seed,
+        )
 
     def __len__(self) -> int:
         return self.size
@@ -50,7 +62,10 @@ class Countdown:
             if not 1 <= target <= 1000:
                 continue
             mark = f"{sorted(given)};{target}"
-            if int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8], "big") % 10 in SPLITS[self.split]:
+            if (
+                int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8], "big") % 10
+                in SPLITS[self.split]
+            ):
                 break
         shown = ", ".join(map(str, given))
         return Problem(

@@ -15,7 +15,9 @@ def few_shot(task: Task, count: int, rng: np.random.Generator) -> tuple[tuple[st
         EnvError: the task has no worked answers, or fewer problems than asked for.
     """
     if count > len(task):
-        raise EnvError(f"task.shots: {task.name} has {len(task)} training problems, fewer than {count}")
+        raise EnvError(
+            f"task.shots: {task.name} has {len(task)} training problems, fewer than {count}"
+        )
     indices = {int(rng.integers(len(task))): None}
     while len(indices) < count:
         indices.setdefault(int(rng.integers(len(task))))

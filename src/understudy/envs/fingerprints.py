@@ -24,7 +24,9 @@ def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
     Raises:
         EnvError: a problem stands in both; it is named.
     """
-    evaluated = {fingerprint(p): p.id for p in (test.problem(i) for i in range(min(limit, len(test))))}
+    evaluated = {
+        fingerprint(p): p.id for p in (test.problem(i) for i in range(min(limit, len(test))))
+    }
     for i in range(min(len(train), max(limit, 20_000 if len(train) <= 100_000 else 0))):
         problem = train.problem(i)
         if (mark := fingerprint(problem)) in evaluated:

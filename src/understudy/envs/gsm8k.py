@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ class GSM8K:
 
     name = "gsm8k"
 
-    def __init__(self, split: str = "train", *, path: str = "hub:openai/gsm8k", annotations: bool = True) -> None:
+    def __init__(
+        self, split: str = "train", *, path: str = "hub:openai/gsm8k", annotations: bool = True
+    ) -> None:
         self.split = split
         rows = read_rows(path, split, ("question", "answer"), subset="main")
         self._problems = [self._problem(where, row, annotations) for where, row in rows]
@@ -92,9 +95,11 @@ def read_rows(
 
 def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
-        import datasets  # pyright: ignore[reportMissingImports]
+        datasets: Any = importlib.import_module("datasets")
     except ImportError as error:
-        raise EnvError(f"hub:{name}: install understudy[hub], or give a JSONL file by task.path") from error
+        raise EnvError(
+            f"hub:{name}: install understudy[hub], or give a JSONL file by task.path"
+        ) from error
     try:
         rows: Any = datasets.load_dataset(name, subset, split=split)
     except (OSError, ValueError) as error:

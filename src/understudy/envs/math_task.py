@@ -11,7 +11,9 @@ from understudy.envs.gsm8k import read_rows
 from understudy.envs.text_env import EnvError
 
 MAX_RESPONSE = 1 << 16
-_DROPPED = re.compile(r"\\left|\\right|\\[,;:! ]|\\displaystyle|\\mathrm|\\text|\\mbox|\^\{?\\circ\}?|\\%|\\\$|\s")
+_DROPPED = re.compile(
+    r"\\left|\\right|\\[,;:! ]|\\displaystyle|\\mathrm|\\text|\\mbox|\^\{?\\circ\}?|\\%|\\\$|\s"
+)
 _FRACTION = re.compile(r"\\[dt]frac")
 _SHORT_FRACTION = re.compile(r"\\frac(\d)(\d)")
 _SQRT = re.compile(r"\\sqrt(\d)")
@@ -27,7 +29,9 @@ class Math:
 
     name = "math"
 
-    def __init__(self, split: str = "train", *, path: str = "hub:EleutherAI/hendrycks_math") -> None:
+    def __init__(
+        self, split: str = "train", *, path: str = "hub:EleutherAI/hendrycks_math"
+    ) -> None:
         self.split = split
         rows = read_rows(path, split, ("problem", "solution"))
         self._problems = [self._problem(where, row) for where, row in rows]
@@ -57,7 +61,7 @@ class Math:
 
 
 def grade_boxed(problem: Problem, response: str) -> Grade:
-    """The strict rule for boxed answers; the gold may be boxed in a worked solution or plain."""
+    r"""The strict rule for boxed answers; the gold may be boxed in a worked solution or plain."""
     found = last_boxed(response)
     if found is None:
         return Grade(None, None, "no boxed answer")
@@ -67,7 +71,9 @@ def grade_boxed(problem: Problem, response: str) -> Grade:
 def last_boxed(text: str) -> str | None:
     r"""The content of the last complete `\boxed{…}` or `\fbox{…}`; braces nest."""
     text = text[-MAX_RESPONSE:]
-    for start in sorted((m.end() for m in re.finditer(r"\\(?:boxed|fbox)\s?\{", text)), reverse=True)[:64]:
+    for start in sorted(
+        (m.end() for m in re.finditer(r"\\(?:boxed|fbox)\s?\{", text)), reverse=True
+    )[:64]:
         depth = 1
         for i in range(start, min(len(text), start + 4096)):
             depth += (text[i] == "{") - (text[i] == "}")
@@ -77,7 +83,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def normal_form(latex: str) -> str:
-    """One spelling for the usual variants: spaces, \\left, \\dfrac, \\frac12, units, a final stop."""
+    r"""One spelling for the usual variants: spaces, \\left, \\dfrac, \\frac12, units, a final stop."""
     text = _FRACTION.sub(r"\\frac", latex[:4096])
     text = _DROPPED.sub("", text)
     text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
@@ -87,7 +93,7 @@ def normal_form(latex: str) -> str:
 
 
 def same(left: str, right: str) -> bool:
-    """Equal in normal form, or equal as numbers (1/2 = 0.5 = \\frac{1}{2})."""
+    r"""Equal in normal form, or equal as numbers (1/2 = 0.5 = \\frac{1}{2})."""
     a, b = normal_form(left), normal_form(right)
     if a == b:
         return True

@@ -11,7 +11,7 @@ from typing import Any
 from understudy.envs import gsm8k, math_task
 from understudy.envs.base import Grade, Problem, Task
 from understudy.envs.countdown import Countdown
-from understudy.envs.reasoning_gym import ReasoningGym
+from understudy.envs.reasoning import ReasoningGym
 from understudy.envs.text_env import EnvError, TextEnv
 from understudy.envs.word_problems import WordProblems
 
@@ -51,14 +51,20 @@ def make_task(env: str, *, split: str, **options: Any) -> Task:
     known = [p for p in inspect.signature(factory).parameters if p != "split"]
     for option in options:
         if option not in known:
-            raise EnvError(f"{env}: unknown option {option!r}{_nearest(option, known)}; it has {', '.join(known)}")
+            raise EnvError(
+                f"{env}: unknown option {option!r}{_nearest(option, known)}; it has {', '.join(known)}"
+            )
     try:
-        return factory(split=split, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+        return factory(
+            split=split, **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        )
     except (TypeError, ValueError) as error:
         raise EnvError(str(error) if str(error).startswith(env) else f"{env}: {error}") from error
 
 
-def make(env: str, *, split: str = "train", options: Mapping[str, Any] | None = None, **settings: Any) -> TextEnv:
+def make(
+    env: str, *, split: str = "train", options: Mapping[str, Any] | None = None, **settings: Any
+) -> TextEnv:
     """A task as a Gymnasium environment; `settings` are those of `TextEnv`."""
     return TextEnv(make_task(env, split=split, **(options or {})), **settings)
 
@@ -75,7 +81,9 @@ def make_grader(env: str) -> Callable[[Problem, str], Grade]:
         "math": math_task.grade_boxed,
     }
     if env not in rules:
-        raise EnvError(f"no grader for {env!r}{_nearest(env, list(rules))}; graders: {', '.join(rules)}")
+        raise EnvError(
+            f"no grader for {env!r}{_nearest(env, list(rules))}; graders: {', '.join(rules)}"
+        )
     return rules[env]
 
 
@@ -85,7 +93,9 @@ def _find(env: str) -> Factory:
     for entry in entry_points(group="understudy.envs"):
         if entry.name == env:
             return entry.load()
-    raise EnvError(f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME")
+    raise EnvError(
+        f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME"
+    )
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -25,7 +25,12 @@ class AnyText(gym.spaces.Text):
     """Any unicode text of at most 65,536 characters; samples are short ASCII."""
 
     def __init__(self, seed: int | None = None) -> None:
-        super().__init__(max_length=MAX_LENGTH, min_length=0, charset="abcdefghijklmnopqrstuvwxyz 0123456789", seed=seed)
+        super().__init__(
+            max_length=MAX_LENGTH,
+            min_length=0,
+            charset="abcdefghijklmnopqrstuvwxyz 0123456789",
+            seed=seed,
+        )
 
     def contains(self, x: Any) -> bool:
         """Any string that is not too long."""
@@ -55,8 +60,6 @@ class TextEnv(gym.Env[str, str]):
         shaping: added to the last reward, from the problem, the response and its grade.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
-
     def __init__(
         self,
         task: Task,
@@ -78,7 +81,10 @@ class TextEnv(gym.Env[str, str]):
     @property
     def triggers(self) -> tuple[str, ...]:
         """Ends of a text at which the environment may have something to say or do."""
-        return (*(calculator.TRIGGERS if self.calculator else ()), *(("\n",) if self.stepwise else ()))
+        return (
+            *(calculator.TRIGGERS if self.calculator else ()),
+            *(("\n",) if self.stepwise else ()),
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -88,10 +94,16 @@ class TextEnv(gym.Env[str, str]):
         index = (options or {}).get("index")
         chosen = int(self.np_random.integers(len(self.task))) if index is None else int(index)
         if not 0 <= chosen < len(self.task):
-            raise EnvError(f"{self.name}: no problem {chosen}; the {self.task.split} split has {len(self.task)}")
+            raise EnvError(
+                f"{self.name}: no problem {chosen}; the {self.task.split} split has {len(self.task)}"
+            )
         self._problem = self.task.problem(chosen)
         self._written, self._lines = "", 0
-        about = {"problem_id": self._problem.id, "question": self._problem.question, "level": self._problem.level}
+        about = {
+            "problem_id": self._problem.id,
+            "question": self._problem.question,
+            "level": self._problem.level,
+        }
         return self._problem.question, about
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:

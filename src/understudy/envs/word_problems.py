@@ -53,29 +53,41 @@ def _buy(rng: np.random.Generator, n: int, who: str, other: str, what: str) -> S
     k = int(rng.integers(3, 100))
     told = (f"{who} buys {k} more {what}.", f"{who} finds {k} more {what}.",
             f"{other} gives {who} {k} {what}.")[rng.integers(3)]  # fmt: skip
-    return Step(told, f"{n}+{k}", n + k, f"{who} has {{}} {what}.", f"How many {what} does {who} have now?")
+    return Step(
+        told, f"{n}+{k}", n + k, f"{who} has {{}} {what}.", f"How many {what} does {who} have now?"
+    )
 
 
 def _lose(rng: np.random.Generator, n: int, who: str, other: str, what: str) -> Step:
     k = int(rng.integers(2, min(n, 100)))
     told = (f"{who} gives {k} {what} to {other}.", f"{who} loses {k} {what}.",
             f"{who} sells {k} of the {what}.")[rng.integers(3)]  # fmt: skip
-    return Step(told, f"{n}-{k}", n - k, f"{who} has {{}} {what} left.", f"How many {what} does {who} have left?")
+    return Step(
+        told,
+        f"{n}-{k}",
+        n - k,
+        f"{who} has {{}} {what} left.",
+        f"How many {what} does {who} have left?",
+    )
 
 
-def _times(rng: np.random.Generator, n: int, who: str, other: str, what: str) -> Step:
+def _times(rng: np.random.Generator, n: int, who: str, _other: str, what: str) -> Step:
     k = int(rng.integers(2, min(10, LIMIT // n + 1)))
     told = (f"Soon there are {k} times as many {what}.", f"{who} trades until there are {k} times as many {what}.",
             f"The number of {what} becomes {k} times as large.")[rng.integers(3)]  # fmt: skip
-    return Step(told, f"{n}*{k}", n * k, f"Now there are {{}} {what}.", f"How many {what} are there now?")
+    return Step(
+        told, f"{n}*{k}", n * k, f"Now there are {{}} {what}.", f"How many {what} are there now?"
+    )
 
 
-def _share(rng: np.random.Generator, n: int, who: str, other: str, what: str) -> Step:
+def _share(rng: np.random.Generator, n: int, who: str, _other: str, what: str) -> Step:
     k = int(rng.choice([k for k in range(2, 10) if n % k == 0]))
     told = (f"{who} shares the {what} equally among {k} friends and looks at one share.",
             f"{who} packs the {what} into {k} equal bags and keeps one bag.",
             f"{who} splits the {what} into {k} equal piles and takes one pile.")[rng.integers(3)]  # fmt: skip
-    return Step(told, f"{n}/{k}", n // k, f"One part is {{}} {what}.", f"How many {what} are in that part?")
+    return Step(
+        told, f"{n}/{k}", n // k, f"One part is {{}} {what}.", f"How many {what} are in that part?"
+    )
 
 
 def _distractor(rng: np.random.Generator, who: str, other: str, what: str) -> str:
@@ -121,9 +133,13 @@ class WordProblems:
         unmarked_share: float = 0.3,
     ) -> None:
         if split not in SPLITS:
-            raise ValueError(f"word-problems: split must be one of {', '.join(SPLITS)}, not {split!r}")
+            raise ValueError(
+                f"word-problems: split must be one of {', '.join(SPLITS)}, not {split!r}"
+            )
         if not 1 <= levels[0] <= levels[1] <= 12:
-            raise ValueError(f"word-problems: levels must satisfy 1 <= low <= high <= 12, not {levels}")
+            raise ValueError(
+                f"word-problems: levels must satisfy 1 <= low <= high <= 12, not {levels}"
+            )
         self.split, self.levels, self.distractors = split, levels, distractors
         self.size, self.seed = size, seed
         self.calculator_share, self.unmarked_share = calculator_share, unmarked_share
@@ -141,7 +157,9 @@ class WordProblems:
         while True:
             start, steps, who, what = self._draw(rng, level)
             arithmetic = ";".join([str(start), *(s.expression for s in steps)])
-            bucket = int.from_bytes(hashlib.sha256(arithmetic.encode()).digest()[:8], "big") % BUCKETS
+            bucket = (
+                int.from_bytes(hashlib.sha256(arithmetic.encode()).digest()[:8], "big") % BUCKETS
+            )
             if bucket in SPLITS[self.split]:
                 return self._tell(start, steps, who, what, index)
 
@@ -155,7 +173,9 @@ class WordProblems:
             possible = [make for fits, make in EVENTS if fits(count)]
             step = possible[rng.integers(len(possible))](rng, count, who, other, what)
             noise = _distractor(rng, who, other, what) if rng.random() < noisy else ""
-            steps.append(Step(step.told, step.expression, step.result, step.line, step.question, noise))
+            steps.append(
+                Step(step.told, step.expression, step.result, step.line, step.question, noise)
+            )
             count = step.result
         return start, steps, who, what
 
@@ -178,7 +198,9 @@ class WordProblems:
         """A right solution in one of the styles: calculator or mental, marked or unmarked."""
         calculator = rng.random() < self.calculator_share
         equation = "<<{0}={1}>>{1}" if calculator else "{0} = {1}"
-        lines = [line.format(equation.format(expr, res)) for expr, res, line in problem.info["steps"]]
+        lines = [
+            line.format(equation.format(expr, res)) for expr, res, line in problem.info["steps"]
+        ]
         marked = rng.random() >= self.unmarked_share
         lines.append(f"#### {problem.answer}" if marked else f"So it is {problem.answer}.")
         return "\n".join(lines)

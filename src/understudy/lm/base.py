@@ -8,7 +8,7 @@ states.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from understudy.types import Message, UnderstudyError, Usage
@@ -91,7 +91,7 @@ class Reply:
     value: Any = None
     """The parsed answer when the request had a schema (model instance or str), or `Unparsed`."""
     finish_reason: FinishReason = "stop"
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 @runtime_checkable
@@ -131,7 +131,9 @@ class React(Protocol):
     `row` counts prompts × copies, copies fastest; `text` is everything after the prompt so far.
     """
 
-    def __call__(self, row: int, text: str, *, ended: bool) -> Reaction | None: ...
+    def __call__(self, row: int, text: str, *, ended: bool) -> Reaction | None:
+        """What the environment does now; None for nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

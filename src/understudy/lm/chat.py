@@ -63,14 +63,19 @@ class LocalChat:
         groups = self.lm.sample(prompts, sampling, row_keys=keys, masker=masker)
         seconds = (time.monotonic() - started) / len(requests)
         return [
-            self._reply(r, p, g[0], seconds) for r, p, g in zip(requests, prompts, groups, strict=True)
+            self._reply(r, p, g[0], seconds)
+            for r, p, g in zip(requests, prompts, groups, strict=True)
         ]
 
-    def _reply(self, request: Request, prompt: Sequence[int], found: Completion, seconds: float) -> Reply:
+    def _reply(
+        self, request: Request, prompt: Sequence[int], found: Completion, seconds: float
+    ) -> Reply:
         text = self.lm.decode(found.ids)
         for stop in request.sampling.stop if request.schema is None else ():
             text = text.split(stop, 1)[0]
-        usage = Usage(calls=1, prompt_tokens=len(prompt), completion_tokens=len(found.ids), seconds=seconds)
+        usage = Usage(
+            calls=1, prompt_tokens=len(prompt), completion_tokens=len(found.ids), seconds=seconds
+        )
         value = structured.parse(text, request.schema) if request.schema is not None else None
         return Reply(text, value, found.finish_reason, usage)
 

@@ -82,7 +82,9 @@ class GrammarMasker:
     def accept(self, row: int, token: int) -> None:
         """Moves a row's grammar on; an end token leaves it."""
         if token not in self._ends and not self._matchers[row].consume_token(token):
-            raise LMError(f"grammar refused a token it had allowed: {self._matchers[row].get_error()}")
+            raise LMError(
+                f"grammar refused a token it had allowed: {self._matchers[row].get_error()}"
+            )
 
 
 class _Pieces:
@@ -108,7 +110,9 @@ def _tokenizer(lm: LocalLM) -> LLTokenizer:
         return LLTokenizer(TokenizerWrapper(_Pieces(lm)), n_vocab=lm.vocabulary_size, slices=[])
 
 
-def _bound(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _bound(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     """The schema with every length bounded, and the most bytes an answer can have."""
     if depth > 16:
         raise LMError("schema: nested deeper than 16, or recursive; answers could not be bounded")
@@ -116,27 +120,37 @@ def _bound(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tup
         return _bound(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions, depth + 1)
     if "enum" in node or "const" in node:
         values = node.get("enum", [node.get("const")])
-        return {"enum": values}, max(len(json.dumps(v, ensure_ascii=False).encode()) for v in values)
+        return {"enum": values}, max(
+            len(json.dumps(v, ensure_ascii=False).encode()) for v in values
+        )
     for key in ("anyOf", "oneOf", "allOf"):
         if key in node:
             parts = [_bound(part, definitions, depth + 1) for part in node[key]]
-            return {"anyOf" if key == "oneOf" else key: [p for p, _ in parts]}, max(n for _, n in parts)
+            return {"anyOf" if key == "oneOf" else key: [p for p, _ in parts]}, max(
+                n for _, n in parts
+            )
     bound = _BOUNDS.get(node.get("type", ""))
     if bound is None:
         raise LMError(f"schema: no type a grammar can bound in {json.dumps(node)[:120]}")
     return bound(node, definitions, depth)
 
 
-def _object(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _object(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     if not isinstance(node.get("properties"), dict):
         raise LMError("schema: an object needs named fields; a free mapping cannot be bounded")
     found = {k: _bound(v, definitions, depth + 1) for k, v in node["properties"].items()}
-    size = 2 + sum(len(json.dumps(k, ensure_ascii=False).encode()) + 3 + n for k, (_, n) in found.items())
+    size = 2 + sum(
+        len(json.dumps(k, ensure_ascii=False).encode()) + 3 + n for k, (_, n) in found.items()
+    )
     bounded = {"type": "object", "properties": {k: v for k, (v, _) in found.items()}}
     return bounded | {"required": list(found), "additionalProperties": False}, size
 
 
-def _array(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _array(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     most = node.get("maxItems", max(MAX_ITEMS, node.get("minItems", 0)))
     kept: dict[str, Any] = {"type": "array", "minItems": node.get("minItems", 0), "maxItems": most}
     if "prefixItems" in node:
@@ -147,7 +161,9 @@ def _array(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tup
     return kept | {"items": item}, 2 + most * (size + 2)
 
 
-def _string(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _string(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     del definitions, depth
     if "pattern" in node or "format" in node:
         return node, REGEX_TOKENS
@@ -156,7 +172,9 @@ def _string(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tu
     return {"type": "string", "pattern": f"^{_CHARACTER}{{{low},{high}}}$"}, 2 + 4 * high
 
 
-def _integer(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _integer(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     del definitions, depth
     low = node.get("minimum", node.get("exclusiveMinimum", -MAX_INTEGER - 1) + 1)
     high = node.get("maximum", node.get("exclusiveMaximum", MAX_INTEGER + 1) - 1)
@@ -166,10 +184,21 @@ def _integer(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> t
     return kept, max(len(str(int(low))), len(str(int(high))))
 
 
-def _number(node: dict[str, Any], definitions: dict[str, Any], depth: int) -> tuple[dict[str, Any], int]:
+def _number(
+    node: dict[str, Any], definitions: dict[str, Any], depth: int
+) -> tuple[dict[str, Any], int]:
     del definitions, depth
-    kept = {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER, "multipleOf": 10**-DECIMALS}
-    kept |= {k: v for k, v in node.items() if k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")}
+    kept = {
+        "type": "number",
+        "minimum": -MAX_INTEGER,
+        "maximum": MAX_INTEGER,
+        "multipleOf": 10**-DECIMALS,
+    }
+    kept |= {
+        k: v
+        for k, v in node.items()
+        if k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+    }
     return kept, 16 + DECIMALS
 
 

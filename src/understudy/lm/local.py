@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
 
+from understudy import ops
 from understudy.lm.base import Completion, LMError, React, Sampling
 from understudy.lm.codec import TokenizerCodec
 from understudy.lm.decoder import LlamaDecoder, fold
@@ -270,12 +271,17 @@ class LocalLM:
         if self.slow_because is None:
             hidden = completion_hidden(self._causal, batch, adapter=self._adapter)
             weight, bias = effective(self._causal.lm_head, adapter=self._adapter)
-            logits = linear(hidden, weight, bias)
-        else:
-            with self._adapters():
-                logits = completion_logits(self._model, batch)
-        scores = (logits.float() / temperature).log_softmax(dim=-1)
-        return scores.gather(-1, batch.completions[..., None])[..., 0]
+            return ops.token_logprobs(
+                hidden,
+                weight,
+                batch.completions,
+                temperature=temperature,
+                bias_V=bias,
+                product=linear,
+            )
+        with self._adapters():
+            logits = completion_logits(self._model, batch)
+        return ops.selective_log_softmax(logits.float() / temperature, batch.completions)
 
     def _limit(self, index: int, prompt: Sequence[int], wanted: int) -> int:
         """How many tokens may follow a prompt."""
@@ -290,9 +296,7 @@ class LocalLM:
         return min(wanted, self._context - len(prompt))
 
     def _pad(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        longest = max(map(len, rows))
-        padded = [[*row, *[0] * (longest - len(row))] for row in rows]
-        return torch.tensor(padded, dtype=torch.long, device=self.device)
+        return ops.pad_ragged(rows, 0, dtype=torch.long)[0].to(self.device)
 
 
 @contextmanager

@@ -23,7 +23,9 @@ def pocket_folder() -> Path:
     """
     folder = Path(str(files("understudy.lm") / "pocket"))
     if not (folder / "model.safetensors").is_file():
-        raise LMError(f"no bundled model in {folder}; make one: understudy policy pretrain --config recipes/pocket.toml")
+        raise LMError(
+            f"no bundled model in {folder}; make one: understudy policy pretrain --config recipes/pocket.toml"
+        )
     return folder
 
 
@@ -35,7 +37,9 @@ def open_token_lm(text: str, *, lora_rank: int | None = None, device: str = "cpu
     """
     spec = parse_spec(text)
     if not spec.local:
-        raise LMError(f"{text}: its weights are not in this process, and here they are needed; use pocket or hf:NAME_OR_PATH")
+        raise LMError(
+            f"{text}: its weights are not in this process, and here they are needed; use pocket or hf:NAME_OR_PATH"
+        )
     return _local(spec, lora_rank=lora_rank, device=device)
 
 
@@ -75,4 +79,6 @@ def open_lm(
 
 def _local(spec: LMSpec, *, lora_rank: int | None = None, device: str = "cpu") -> LocalLM:
     path = pocket_folder() if spec.kind == "pocket" else spec.name
-    return LocalLM.load(path, adapter=spec.adapter, lora_rank=lora_rank, revision=spec.revision, device=device)
+    return LocalLM.load(
+        path, adapter=spec.adapter, lora_rank=lora_rank, revision=spec.revision, device=device
+    )

@@ -57,7 +57,7 @@ def parse_spec(text: str) -> LMSpec:
         raise LMError(f"language model {text!r} names no model; write {_form(kind)}")
     if kind == "hf":
         return _hugging_face(text, rest)
-    return LMSpec(kind, rest)  # pyright: ignore[reportArgumentType]
+    return LMSpec(kind, rest)
 
 
 def _endpoint(text: str) -> LMSpec:
@@ -65,7 +65,9 @@ def _endpoint(text: str) -> LMSpec:
     if not sharp or not model:
         raise LMError(f"language model {text!r} names no model; write {url.rstrip('/')}#MODEL")
     if not re.fullmatch(r"https?://[^/\s@]+(?:/[^\s#?]*)?", url):
-        raise LMError(f"language model {text!r}: {url!r} is no plain address; write {_form('http')}")
+        raise LMError(
+            f"language model {text!r}: {url!r} is no plain address; write {_form('http')}"
+        )
     return LMSpec("http", model, url=url)
 
 
@@ -85,5 +87,7 @@ def _form(kind: str) -> str:
 
 def _nearest(text: str) -> str:
     word = re.split(r"[:/#]", text, maxsplit=1)[0].lower()
-    close = difflib.get_close_matches(word, ["pocket", "hf", "openai", "http", "vllm", "replay"], n=1)
+    close = difflib.get_close_matches(
+        word, ["pocket", "hf", "openai", "http", "vllm", "replay"], n=1
+    )
     return f"; did you mean {_form(close[0])}?" if close else ""

@@ -9,6 +9,7 @@ from understudy.ops.advantages import (
 )
 from understudy.ops.aggregate import aggregate, denominator
 from understudy.ops.kl import full_kl, k1, k2, k3, kl_to_go
+from understudy.ops.logprobs import selective_log_softmax, token_logprobs
 from understudy.ops.pad import pad_ragged
 from understudy.ops.policy_loss import ppo_clip, reinforce
 from understudy.ops.returns import discounted_returns, gae
@@ -17,5 +18,5 @@ from understudy.ops.stats import pass_at_k, wilson
 __all__ = [
     "aggregate", "batch_baseline", "denominator", "discounted_returns", "full_kl", "gae",
     "group_relative", "k1", "k2", "k3", "kl_to_go", "leave_one_out", "pad_ragged", "pass_at_k",
-    "ppo_clip", "reinforce", "stepwise_leave_one_out", "whiten", "wilson",
+    "ppo_clip", "reinforce", "selective_log_softmax", "stepwise_leave_one_out", "token_logprobs", "whiten", "wilson",
 ]  # fmt: skip

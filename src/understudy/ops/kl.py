@@ -14,7 +14,7 @@ def _log_ratio(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor) -> Te
 
 
 def k1(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """log π − log π_ref: unbiased as a value; as a loss its expected gradient is zero."""
+    """Log π − log π_ref: unbiased as a value; as a loss its expected gradient is zero."""
     return _log_ratio(logprobs_BL, reference_BL, mask_BL)
 
 
@@ -24,7 +24,7 @@ def k2(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor) -> Tensor:
 
 
 def k3(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor) -> Tensor:
-    """r − 1 − log r with r = π_ref/π: unbiased and positive; as a loss its gradient is biased."""
+    """R − 1 − log r with r = π_ref/π: unbiased and positive; as a loss its gradient is biased."""
     log_r = -_log_ratio(logprobs_BL, reference_BL, mask_BL)
     return torch.exp(log_r) - 1.0 - log_r
 

@@ -51,10 +51,14 @@ def collect_chat(
         observation, info = env.reset(options={"index": indices[i // copies]})
         plays.append(_Play(env, str(info["question"]), i % copies, dict(info), [observation]))
     while going := [p for p in plays if not (p.terminated or p.truncated)]:
-        for play, reply in zip(going, lm.chat([_request(p, prompt, sampling) for p in going]), strict=True):
+        for play, reply in zip(
+            going, lm.chat([_request(p, prompt, sampling) for p in going]), strict=True
+        ):
             text = reply.text
             if play.env.stepwise and reply.finish_reason == "stop" and text.strip():
-                text = text.rstrip("\n") + "\n"  # the line end that stopped the model is part of the action
+                text = (
+                    text.rstrip("\n") + "\n"
+                )  # the line end that stopped the model is part of the action
             observation, reward, play.terminated, play.truncated, info = play.env.step(text)
             play.actions.append(text)
             play.observations.append(observation)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from understudy.envs.text_env import TextEnv
 from understudy.lm.base import Codec, Completion, Reaction, Sampling, TokenLM
@@ -17,7 +18,7 @@ from understudy.rollout.prompting import Prompt
 from understudy.types import Episode, TokenTrace
 
 
-class TokenPolicy(TokenLM, Codec):
+class TokenPolicy(TokenLM, Codec, Protocol):
     """What acting needs of a model: tokens, and text to tokens. A local model is both."""
 
 
@@ -95,12 +96,17 @@ def collect(
         ValueError: there are not U × G environments.
     """
     if len(envs) != len(indices) * copies:
-        raise ValueError(f"{len(indices)} problems × {copies} copies need as many envs, not {len(envs)}")
+        raise ValueError(
+            f"{len(indices)} problems × {copies} copies need as many envs, not {len(envs)}"
+        )
     rows: list[_Row] = []
     for i, env in enumerate(envs):
         observation, info = env.reset(options={"index": indices[i // copies]})
         rows.append(_Row(env, [observation], [], [], dict(info), []))
-    prompts = [lm.prompt_ids(prompt.messages(str(rows[u * copies].info["question"]))) for u in range(len(indices))]
+    prompts = [
+        lm.prompt_ids(prompt.messages(str(rows[u * copies].info["question"])))
+        for u in range(len(indices))
+    ]
     triggers = tuple(dict.fromkeys(t for env in envs for t in env.triggers))
     completions = lm.sample(
         prompts, sampling, copies=copies, triggers=triggers, react=_Stage(rows), row_keys=row_keys
@@ -111,7 +117,9 @@ def collect(
     ]
 
 
-def _episode(lm: TokenPolicy, row: _Row, prompt_ids: Sequence[int], completion: Completion) -> Episode:
+def _episode(
+    lm: TokenPolicy, row: _Row, prompt_ids: Sequence[int], completion: Completion
+) -> Episode:
     """Closes a row: a text that was cut off is its last action, and the episode is truncated."""
     text = lm.decode(completion.ids)
     cut = not row.over
@@ -135,7 +143,9 @@ def _episode(lm: TokenPolicy, row: _Row, prompt_ids: Sequence[int], completion: 
     )
 
 
-def _step_of_tokens(lm: TokenPolicy, ids: Sequence[int], boundaries: Sequence[int]) -> tuple[int, ...]:
+def _step_of_tokens(
+    lm: TokenPolicy, ids: Sequence[int], boundaries: Sequence[int]
+) -> tuple[int, ...]:
     """The action each token belongs to: the first whose end lies at or past the token's end."""
     if len(boundaries) <= 1:
         return (0,) * len(ids)

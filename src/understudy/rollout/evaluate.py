@@ -19,13 +19,19 @@ from understudy.envs.text_env import TextEnv
 from understudy.types import Episode
 
 
-
 class Acting(Protocol):
     """Plays problems: `functools.partial` of `collect` or `collect_chat` with a model bound."""
 
     def __call__(
-        self, envs: Sequence[TextEnv], indices: Sequence[int], *, copies: int, row_keys: Sequence[int]
-    ) -> list[list[Episode]]: ...
+        self,
+        envs: Sequence[TextEnv],
+        indices: Sequence[int],
+        *,
+        copies: int,
+        row_keys: Sequence[int],
+    ) -> list[list[Episode]]:
+        """Episodes [U][G] of the problems."""
+        ...
 
 
 KINDS = ("correct", "format", "arithmetic", "reasoning", "unreadable")
@@ -61,7 +67,12 @@ class Evaluation:
         """As flat numbers for the log."""
         total = max(1, sum(self.kinds.values()))
         low, high = self.interval
-        numbers = {"answers": float(total), "accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high}
+        numbers = {
+            "answers": float(total),
+            "accuracy": self.accuracy,
+            "accuracy_low": low,
+            "accuracy_high": high,
+        }
         numbers |= {f"share_{kind}": self.kinds[kind] / total for kind in KINDS[1:]}
         numbers |= {"reward": self.mean_reward, "tokens": self.mean_tokens}
         numbers["equations_right"] = self.equations_right / max(1, self.equations)
@@ -98,8 +109,13 @@ def evaluate(
     return _summary(problems, episodes, copies)
 
 
-def _summary(problems: Sequence[Problem], episodes: Sequence[Sequence[Episode]], copies: int) -> Evaluation:
-    found = [[diagnose(p, str(e.info["text"])) for e in group] for p, group in zip(problems, episodes, strict=True)]
+def _summary(
+    problems: Sequence[Problem], episodes: Sequence[Sequence[Episode]], copies: int
+) -> Evaluation:
+    found = [
+        [diagnose(p, str(e.info["text"])) for e in group]
+        for p, group in zip(problems, episodes, strict=True)
+    ]
     flat = [d for group in found for d in group]
     rows = [e for group in episodes for e in group]
     right = [[d.kind == "correct" for d in group] for group in found]
@@ -112,5 +128,8 @@ def _summary(problems: Sequence[Problem], episodes: Sequence[Sequence[Episode]],
         equations_right=sum(d.equations_right for d in flat),
         equations=sum(d.equations for d in flat),
         mean_tokens=sum(len(e.tokens.ids) for e in rows if e.tokens) / max(1, len(rows)),
-        pass_at={k: sum(ops.pass_at_k(copies, sum(g), k) for g in right) / max(1, len(right)) for k in powers},
+        pass_at={
+            k: sum(ops.pass_at_k(copies, sum(g), k) for g in right) / max(1, len(right))
+            for k in powers
+        },
     )

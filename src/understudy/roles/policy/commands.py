@@ -23,8 +23,8 @@ from understudy.roles.policy.config import (
 )
 from understudy.roles.policy.pretrain import pretrain
 from understudy.roles.policy.setup import Setting, make_setting
-from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.summary import before_after
+from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.train import as_metrics, evaluate_all, train
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
@@ -49,7 +49,9 @@ def run_train(config: PolicyConfig) -> Path:
         if config.reward.judge:
             opened = open_lm(config.reward.judge, run_folder=run.path)
             if not isinstance(opened, ChoiceLM):
-                raise LMError(f"reward.judge: {config.reward.judge} gives no probabilities to score with")
+                raise LMError(
+                    f"reward.judge: {config.reward.judge} gives no probabilities to score with"
+                )
             judge = opened
         train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
@@ -72,7 +74,9 @@ def run_eval(config: EvalConfig) -> Path:
             seed=run.seeds.integer("sampling"),
         )
         if config.lm.startswith(("pocket", "hf:")):
-            act = partial(collect, open_token_lm(config.lm), prompt=setting.prompt, sampling=sampling)
+            act = partial(
+                collect, open_token_lm(config.lm), prompt=setting.prompt, sampling=sampling
+            )
         else:
             lm = open_lm(config.lm, run_folder=run.path, max_usd=config.max_usd)
             act = partial(collect_chat, lm, prompt=setting.prompt, sampling=sampling)
@@ -138,7 +142,9 @@ def _supervised(config: PolicyConfig) -> Path:
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     with _open_run("supervised", config.env, config) as run:
         run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))
-        warm_start(lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group)
+        warm_start(
+            lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group
+        )
         after = evaluate_all(config, run, lm, setting, thorough=True)
         run.log(config.iterations, as_metrics(after))
         lm.save(run.path / "model")

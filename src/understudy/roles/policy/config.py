@@ -145,22 +145,34 @@ class PolicyConfig:
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
-    run: RunConfig = RunConfig()
+    run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
         """Rejects combinations that cannot mean anything."""
         if self.algorithm != "reinforce" and self.group < 2:
-            raise ConfigError(f"group: {self.algorithm} compares answers of a group; it must be at least 2")
+            raise ConfigError(
+                f"group: {self.algorithm} compares answers of a group; it must be at least 2"
+            )
         if self.task.mode == "stepwise" and self.algorithm == "grpo":
-            raise ConfigError("algorithm: stepwise episodes have credit per step; use rloo or reinforce")
+            raise ConfigError(
+                "algorithm: stepwise episodes have credit per step; use rloo or reinforce"
+            )
         if self.epochs > 1 and self.algorithm != "grpo":
-            raise ConfigError(f"epochs: {self.algorithm} is on-policy; more than one pass needs grpo")
+            raise ConfigError(
+                f"epochs: {self.algorithm} is on-policy; more than one pass needs grpo"
+            )
         if (self.prompts * self.group) % (self.minibatches * self.accumulate):
-            raise ConfigError("minibatches: prompts × group must divide by minibatches × accumulate")
+            raise ConfigError(
+                "minibatches: prompts × group must divide by minibatches × accumulate"
+            )
         if (self.task.path is None) != (self.task.eval_path is None):
-            raise ConfigError("task.eval_path: a training file and a held-out file go together; give both paths")
+            raise ConfigError(
+                "task.eval_path: a training file and a held-out file go together; give both paths"
+            )
         if self.lora_rank and self.loss.reference_every:
-            raise ConfigError("loss.reference_every: under LoRA the reference is the base model and stays")
+            raise ConfigError(
+                "loss.reference_every: under LoRA the reference is the base model and stays"
+            )
         if bool(self.reward.judge) != bool(self.reward.dimensions):
             raise ConfigError("reward.judge: a judge and its dimensions go together; give both")
         if self.temperature <= 0:
@@ -206,7 +218,7 @@ class PretrainConfig:
     """Of the hidden matrices."""
     seed: NonNegativeInt = 0
     """Everything random follows from it."""
-    run: RunConfig = RunConfig()
+    run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
         """Rejects shapes that cannot be built."""
@@ -239,12 +251,14 @@ class EvalConfig:
     max_usd: PositiveFloat | None = None
     """Stop before more than this is spent."""
     task: TaskConfig = TaskConfig()
-    run: RunConfig = RunConfig()
+    run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
         """Rejects several greedy answers, which would all be the same."""
         if self.samples > 1 and self.temperature <= 0:
-            raise ConfigError("temperature: several samples of a problem need a temperature above 0")
+            raise ConfigError(
+                "temperature: several samples of a problem need a temperature above 0"
+            )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from understudy.roles.policy.config import PolicyConfig
 from understudy.types import Episode
 
 
-def token_advantages(config: PolicyConfig, episodes: Sequence[Sequence[Episode]]) -> list[list[float]]:
+def token_advantages(
+    config: PolicyConfig, episodes: Sequence[Sequence[Episode]]
+) -> list[list[float]]:
     """One advantage per token, [U × G] ragged in L, for episodes [U][G]."""
     if config.task.mode == "stepwise":
         return _per_step(config, episodes)
@@ -49,10 +51,15 @@ def _per_step(config: PolicyConfig, episodes: Sequence[Sequence[Episode]]) -> li
             rewards_UGT.reshape(shape), mask_UGT.reshape(shape), gamma=config.loss.step_gamma
         ).reshape(rewards_UGT.shape)
     else:
-        advantages_UGT = ops.stepwise_leave_one_out(rewards_UGT, mask_UGT, gamma=config.loss.step_gamma)
+        advantages_UGT = ops.stepwise_leave_one_out(
+            rewards_UGT, mask_UGT, gamma=config.loss.step_gamma
+        )
     flat = advantages_UGT.flatten(0, 1).tolist()
     rows = [e for group in episodes for e in group]
-    return [[a[t] for t in (e.tokens.steps if e.tokens else ())] for a, e in zip(flat, rows, strict=True)]
+    return [
+        [a[t] for t in (e.tokens.steps if e.tokens else ())]
+        for a, e in zip(flat, rows, strict=True)
+    ]
 
 
 def _length(episode: Episode) -> int:

@@ -47,7 +47,9 @@ def step_scores(config: RewardConfig, judge: ChoiceLM, episode: Episode) -> list
             "so_far": "".join(str(a) for a in episode.actions[:t]),
             "step": str(action),
         }
-        marks = [_probability_of_yes(judge, fill(text, words)) for text in config.dimensions.values()]
+        marks = [
+            _probability_of_yes(judge, fill(text, words)) for text in config.dimensions.values()
+        ]
         scores.append(sum(marks) / len(marks))
     return scores
 

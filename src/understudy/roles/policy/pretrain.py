@@ -12,10 +12,15 @@ import time
 import torch
 
 from understudy.envs.registry import make_task
-from understudy.lm.build import build_llama, build_tokenizer
+from understudy.lm.build import PAD_ID, build_llama, build_tokenizer
 from understudy.lm.local import LocalLM
 from understudy.roles.policy.config import PretrainConfig
-from understudy.roles.policy.supervised import batches, learning_rate, make_optimizers, supervised_step
+from understudy.roles.policy.supervised import (
+    batches,
+    learning_rate,
+    make_optimizers,
+    supervised_step,
+)
 from understudy.rollout.corpus import Corpus
 from understudy.run.checkpoint import pack_optimizer, unpack_optimizer
 from understudy.run.progress import Progress
@@ -24,14 +29,19 @@ from understudy.run.run import Run
 
 def make_corpus(config: PretrainConfig) -> Corpus:
     """The training mixture: the tasks' training splits in their shares."""
-    tasks = [make_task(name, split="train", **config.options.get(name, {})) for name in config.mixture]
+    tasks = [
+        make_task(name, split="train", **config.options.get(name, {})) for name in config.mixture
+    ]
     return Corpus(tasks, list(config.mixture.values()), seed=config.seed)
 
 
 def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
     """Trains a model from random weights and writes it to `run` as a Hugging Face folder."""
     corpus = make_corpus(config)
-    texts = (p.question + "\n" + answer for p, answer in map(corpus.text, range(config.tokenizer_examples)))
+    texts = (
+        p.question + "\n" + answer
+        for p, answer in map(corpus.text, range(config.tokenizer_examples))
+    )
     tokenizer = build_tokenizer(texts, config.vocab_size)
     model = build_llama(
         tokenizer,
@@ -48,17 +58,23 @@ def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
     first = _restore(run, model, optimizers)
     window: list[float] = []
     model.train()
-    rows = batches(lambda i: corpus.example(i, lm), first, config.steps, config.batch_size, config.seed)
+    rows = batches(
+        lambda i: corpus.example(i, lm), first, config.steps, config.batch_size, config.seed
+    )
     with Progress(config.steps, "pretraining", start=first, enabled=run.config.progress) as bar:
         for step, batch in enumerate(rows, start=first + 1):
             started = time.monotonic()
             rate = learning_rate(step - 1, config.steps, config.learning_rate, config.warmup)
-            loss, norm = supervised_step(model, optimizers, batch, pad_id=tokenizer.pad_token_id, rate=rate)
+            loss, norm = supervised_step(model, optimizers, batch, pad_id=PAD_ID, rate=rate)
             window = [*window[-19:], loss]
             timing = {"seconds": time.monotonic() - started}
             run.log(step, {"loss": loss, "grad_norm": norm, "learning_rate": rate}, timing=timing)
             bar.update(step, loss=sum(window) / len(window))
-            if step % config.run.checkpoint_every == 0 or step == config.steps or run.stop_requested:
+            if (
+                step % config.run.checkpoint_every == 0
+                or step == config.steps
+                or run.stop_requested
+            ):
                 _save(run, step, model, optimizers)
             if run.stop_requested:
                 return lm
@@ -67,7 +83,9 @@ def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
     return lm
 
 
-def _save(run: Run, step: int, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
+def _save(
+    run: Run, step: int, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> None:
     packed = [pack_optimizer(optimizer) for optimizer in optimizers]
     tensors = {"model": {name: p.detach() for name, p in model.named_parameters()}}
     tensors |= {f"optimizer{i}": found for i, (found, _) in enumerate(packed)}

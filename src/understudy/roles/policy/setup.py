@@ -70,7 +70,9 @@ def make_setting(
     test = make_task(env, split="test", **_options(config, config.eval_path))
     hard = None
     if config.hard_options:
-        hard = make_task(env, split="test", **{**_options(config, config.eval_path), **config.hard_options})
+        hard = make_task(
+            env, split="test", **{**_options(config, config.eval_path), **config.hard_options}
+        )
     for held_out in (test, *([hard] if hard else [])):
         assert_disjoint(train, held_out, limit=max(OVERLAP_CHECKED, eval_problems))
     shots = few_shot(train, config.shots, Seeds(seed).generator("shots")) if config.shots else ()

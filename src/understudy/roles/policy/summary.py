@@ -18,7 +18,9 @@ def before_after(run: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in read(run / "metrics.jsonl"):
         for name in SETS:
-            numbers = {k.removeprefix(f"{name}/"): v for k, v in row.items() if k.startswith(f"{name}/")}
+            numbers = {
+                k.removeprefix(f"{name}/"): v for k, v in row.items() if k.startswith(f"{name}/")
+            }
             if numbers:
                 found.setdefault(name, {"before": numbers})["after"] = numbers
     return found
@@ -35,7 +37,10 @@ def describe(run: Path) -> str:
             lines += [f"{'':>9}  {_causes(before, after)}"]
         powers = [key for key in after if key.startswith("pass_at_")]
         if powers:
-            lines += ["           " + ", ".join(f"pass@{k[8:]} {before[k]:.1%} → {after[k]:.1%}" for k in powers)]
+            lines += [
+                "           "
+                + ", ".join(f"pass@{k[8:]} {before[k]:.1%} → {after[k]:.1%}" for k in powers)
+            ]
     return "\n".join(lines)
 
 
@@ -45,7 +50,9 @@ def _share(numbers: dict[str, float]) -> str:
 
 
 def _causes(before: dict[str, float], after: dict[str, float]) -> str:
-    gains = [f"{cause} {before[f'share_{cause}'] - after[f'share_{cause}']:+.1%}" for cause in CAUSES]
+    gains = [
+        f"{cause} {before[f'share_{cause}'] - after[f'share_{cause}']:+.1%}" for cause in CAUSES
+    ]
     return "gain by cause of error removed: " + ", ".join(gains)
 
 
@@ -65,7 +72,9 @@ def describe_comparison(file: Path) -> str:
 
 def describe_grades(file: Path) -> str:
     """How many rows of a graded file are right, wrong and unreadable."""
-    verdicts = [json.loads(line)["correct"] for line in file.read_text(encoding="utf-8").splitlines()]
+    verdicts = [
+        json.loads(line)["correct"] for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     right = sum(v is True for v in verdicts)
     low, high = ops.wilson(right, len(verdicts))
     share = right / max(1, len(verdicts))

@@ -63,19 +63,27 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int) -> float:
     return peak * (0.55 + 0.45 * math.cos(math.pi * progress))
 
 
-def make_optimizers(model: torch.nn.Module, weight_decay: float = 0.0) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    model: torch.nn.Module, weight_decay: float = 0.0
+) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for embeddings, norms and heads; rates are set per step.
 
     Muon's update is scaled to AdamW's root mean square (arXiv 2502.16982, section 2.2), so that
     one learning rate fits both. From scratch it needs about half of AdamW's updates.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    hidden = [p for name, p in trained.items() if p.dim() == 2 and "embed" not in name and "lm_head" not in name]
+    hidden = [
+        p
+        for name, p in trained.items()
+        if p.dim() == 2 and "embed" not in name and "lm_head" not in name
+    ]
     known = {id(p) for p in hidden}
     others = [p for p in trained.values() if id(p) not in known]
     found: list[torch.optim.Optimizer] = []
     if hidden:
-        found.append(torch.optim.Muon(hidden, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        found.append(
+            torch.optim.Muon(hidden, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
     if others:
         found.append(torch.optim.AdamW(others, weight_decay=0.0, betas=(0.9, 0.98)))
     return found
@@ -116,14 +124,18 @@ def warm_start(
     def example(index: int) -> Example:
         rng = np.random.default_rng(np.random.SeedSequence([key, index]))
         problem = task.problem(int(rng.integers(len(task))))
-        worked = task.demonstration(problem, rng) if isinstance(task, Demonstrates) else problem.solution
+        worked = (
+            task.demonstration(problem, rng) if isinstance(task, Demonstrates) else problem.solution
+        )
         if not worked:
             raise UnderstudyError(f"warm_start: {task.name} has no worked solutions to learn from")
         return encode_example(lm, prompt.messages(problem.question), worked)
 
     optimizer = torch.optim.AdamW(lm.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     losses: list[float] = []
-    for step, rows in enumerate(batches(example, 0, config.warm_start, batch_size, seed=key % 2**31)):
+    for step, rows in enumerate(
+        batches(example, 0, config.warm_start, batch_size, seed=key % 2**31)
+    ):
         rate = learning_rate(step, config.warm_start, config.learning_rate, config.warmup)
         loss, _ = supervised_step(lm.model, [optimizer], rows, pad_id=min(lm.eos_ids), rate=rate)
         losses.append(loss)

@@ -28,8 +28,8 @@ from understudy.roles.policy.update import Anchor, Group, update
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import Evaluation, evaluate
 from understudy.run.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
-from understudy.run.progress import Progress
 from understudy.run.errors import RunError
+from understudy.run.progress import Progress
 from understudy.run.run import Run
 from understudy.types import Episode
 
@@ -112,7 +112,12 @@ def train(
         run.log(0, as_metrics(evaluations))
         state.note(run, evaluations)
         state.save(run, best=True)
-    with Progress(config.iterations, f"{config.algorithm} on {config.env}", start=state.iteration, enabled=run.config.progress) as bar:
+    with Progress(
+        config.iterations,
+        f"{config.algorithm} on {config.env}",
+        start=state.iteration,
+        enabled=run.config.progress,
+    ) as bar:
         while state.iteration < config.iterations and not run.stop_requested:
             started = time.monotonic()
             episodes = _collect(config, run, lm, setting, state.iteration)
@@ -142,15 +147,15 @@ def train(
     return evaluations
 
 
-def _begin(
-    config: PolicyConfig, found: Checkpoint | None, lm: LocalLM, setting: Setting
-) -> State:
+def _begin(config: PolicyConfig, found: Checkpoint | None, lm: LocalLM, setting: Setting) -> State:
     if config.warm_start and found is None:
         warm_start(lm, setting.train, setting.prompt, config)
     state = State(
         lm,
         lm.reference() if config.loss.kl_coef > 0 else None,
-        torch.optim.AdamW(lm.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(
+            lm.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=0.0
+        ),
     )
     if found is not None:
         state.load(found)
@@ -160,7 +165,9 @@ def _begin(
 def _collect(
     config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int
 ) -> list[list[Episode]]:
-    problems = draw_problems(setting.train, config.prompts, run.seeds.generator("problems", iteration))
+    problems = draw_problems(
+        setting.train, config.prompts, run.seeds.generator("problems", iteration)
+    )
     sampling = Sampling(
         max_tokens=config.max_tokens,
         temperature=config.temperature,
@@ -177,7 +184,9 @@ def _collect(
     return episodes
 
 
-def _groups(episodes: Sequence[Sequence[Episode]], advantages: Sequence[Sequence[float]]) -> list[Group]:
+def _groups(
+    episodes: Sequence[Sequence[Episode]], advantages: Sequence[Sequence[float]]
+) -> list[Group]:
     credit = iter(advantages)
     found: list[Group] = []
     for group in episodes:

@@ -53,13 +53,19 @@ def logprobs(lm: TokenLM, groups: Sequence[Group], temperature: float) -> torch.
 
 
 def loss_of(
-    lm: TrainableLM, groups: Sequence[Group], config: PolicyConfig, anchors: Sequence[Anchor], denominator: float
+    lm: TrainableLM,
+    groups: Sequence[Group],
+    config: PolicyConfig,
+    anchors: Sequence[Anchor],
+    denominator: float,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """The loss of some groups, as their share of the whole batch's loss, and its metrics."""
     rows = config.loss
     new_BL = logprobs(lm, groups, config.temperature)
     old_BL, _ = ops.pad_ragged([r for g in groups for r in g.old_logprobs], 0.0, dtype=new_BL.dtype)
-    advantages_BL, _ = ops.pad_ragged([r for g in groups for r in g.advantages], 0.0, dtype=new_BL.dtype)
+    advantages_BL, _ = ops.pad_ragged(
+        [r for g in groups for r in g.advantages], 0.0, dtype=new_BL.dtype
+    )
     mask_BL, _ = ops.pad_ragged([r for g in groups for r in g.sampled], False, dtype=torch.bool)
     penalty_BL = torch.zeros_like(new_BL)
     metrics = {"logprob_gap": float((new_BL - old_BL).detach()[mask_BL].abs().max())}
@@ -72,9 +78,13 @@ def loss_of(
         else:
             to_go_BL = ops.kl_to_go(new_BL, anchor_BL, mask_BL)
             # k1 charges every token with the whole answer's log-ratio: right on average, but noisier.
-            advantages_BL = advantages_BL - anchor.coef * (to_go_BL[:, :1] if rows.kl == "k1" else to_go_BL)
+            advantages_BL = advantages_BL - anchor.coef * (
+                to_go_BL[:, :1] if rows.kl == "k1" else to_go_BL
+            )
     if config.algorithm == "grpo":
-        loss_BL, clipped_BL = ops.ppo_clip(new_BL, old_BL, advantages_BL, rows.clip_low, rows.clip_high)
+        loss_BL, clipped_BL = ops.ppo_clip(
+            new_BL, old_BL, advantages_BL, rows.clip_low, rows.clip_high
+        )
         metrics["clip_fraction"] = float(clipped_BL[mask_BL].float().mean())
     else:
         loss_BL = ops.reinforce(new_BL, advantages_BL)
@@ -95,9 +105,13 @@ def update(
     totals: dict[str, list[float]] = {}
     for _ in range(config.epochs):
         for batch in _split(groups, config.minibatches):
-            mask_BL, _ = ops.pad_ragged([r for g in batch for r in g.sampled], False, dtype=torch.bool)
+            mask_BL, _ = ops.pad_ragged(
+                [r for g in batch for r in g.sampled], False, dtype=torch.bool
+            )
             # Silent groups count in the denominator, so leaving them out changes no gradient.
-            denominator = ops.denominator(mask_BL, config.loss.aggregate, max_tokens=config.max_tokens)
+            denominator = ops.denominator(
+                mask_BL, config.loss.aggregate, max_tokens=config.max_tokens
+            )
             telling = [g for g in batch if not (config.loss.skip_silent and g.silent)]
             if not telling:
                 continue

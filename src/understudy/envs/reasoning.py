@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from understudy.envs import answers
@@ -28,12 +29,21 @@ class ReasoningGym:
     """
 
     def __init__(
-        self, name: str, split: str = "train", *, size: int = 10_000, seed: int = 0, dataset: Any = None, **settings: Any
+        self,
+        name: str,
+        split: str = "train",
+        *,
+        size: int = 10_000,
+        seed: int = 0,
+        dataset: Any = None,
+        **settings: Any,
     ) -> None:
         if split not in SEEDS:
             raise EnvError(f"reasoning-gym: split must be one of {', '.join(SEEDS)}, not {split!r}")
         self.name, self.split = f"reasoning-gym/{name}", split
-        self._data = dataset if dataset is not None else _create(name, SEEDS[split] + seed, size, settings)
+        self._data = (
+            dataset if dataset is not None else _create(name, SEEDS[split] + seed, size, settings)
+        )
 
     def __len__(self) -> int:
         return len(self._data)
@@ -41,7 +51,12 @@ class ReasoningGym:
     def problem(self, index: int) -> Problem:
         """Entry `index` of the data set."""
         entry = self._data[index]
-        return Problem(f"{self.name}/{self.split}/{index}", entry["question"], str(entry["answer"]), info={"entry": entry})
+        return Problem(
+            f"{self.name}/{self.split}/{index}",
+            entry["question"],
+            str(entry["answer"]),
+            info={"entry": entry},
+        )
 
     def grade(self, problem: Problem, response: str) -> Grade:
         """The library's score of the marked answer (or the last line); 1 is right."""
@@ -56,10 +71,10 @@ class ReasoningGym:
 
 def _create(name: str, seed: int, size: int, settings: dict[str, Any]) -> Any:
     try:
-        import reasoning_gym  # pyright: ignore[reportMissingImports]
+        library: Any = importlib.import_module("reasoning_gym")
     except ImportError as error:
         raise EnvError(f"reasoning-gym/{name}: install understudy[tasks]") from error
     try:
-        return reasoning_gym.create_dataset(name, seed=seed, size=size, **settings)
+        return library.create_dataset(name, seed=seed, size=size, **settings)
     except (ValueError, TypeError, AssertionError) as error:
         raise EnvError(f"reasoning-gym/{name}: {str(error).splitlines()[0]}") from error
