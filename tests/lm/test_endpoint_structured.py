@@ -90,3 +90,18 @@ def test_a_wrong_request_is_not_blamed_on_the_schema():
         with pytest.raises(LMError, match="HTTP 400"):
             lm.chat([ask("p", Guess)])
         assert lm._no_format == set()
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_a_cut_answer_is_recorded_but_never_read(reason):
+    calls = []
+
+    def respond(body):
+        calls.append(body)
+        return completion('{"number": 3}', finish_reason=reason)
+
+    with chaos_server(respond=respond) as server, EndpointLM(server.url, "m") as lm:
+        (reply,) = lm.chat([ask("p", Guess)])
+    assert reply.finish_reason == reason
+    assert reply.value == Unparsed('{"number": 3}', f"ended by {reason}")
+    assert len(calls) == 1  # no repair: it would end the same way
