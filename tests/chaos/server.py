@@ -40,7 +40,18 @@ FAULTS = {
     "slow": 1,
     "endless": 1,
 }
-BILLED = {"reset", "cut", "truncated", "html", "null", "empty", "unicode", "slow", "endless"}
+BILLED = {
+    "reset",
+    "cut",
+    "truncated",
+    "html",
+    "null",
+    "empty",
+    "unicode",
+    "slow",
+    "endless",
+    "trickle",
+}
 RETRY_AFTER = {
     "429-seconds": "0.01",
     "429-zero": "0",
@@ -166,6 +177,8 @@ class ChaosServer:
             return False
         elif fault == "endless":
             return await self._endless(writer)
+        elif fault == "trickle":
+            return await self._trickle(writer, data)
         elif fault in ODD_BODIES:
             status, kind, text = ODD_BODIES[fault](data)
             writer.write(_head(status, len(text), kind) + text)
@@ -188,6 +201,14 @@ class ChaosServer:
             writer.write(chunk)
             await writer.drain()  # raises when the client hangs up
             self.endless_bytes += len(chunk)
+
+    async def _trickle(self, writer: asyncio.StreamWriter, data: bytes) -> bool:
+        writer.write(_head(200, len(data)))
+        for byte in data:  # some 250 of them, so a client that does not mind waits for five seconds
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        return True
 
 
 ODD_BODIES: dict[str, Callable[[bytes], tuple[int, str, bytes]]] = {

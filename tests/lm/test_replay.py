@@ -1,7 +1,12 @@
 """A recording answers as the model did; a model of one's own is recorded like an endpoint."""
 
 import math
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -100,6 +105,56 @@ def test_a_recording_is_not_written_to(files):
         replay._cache.put("k", '{"model": "m"}', Reply("x"))
     replay.close()
     assert path.read_bytes() == before
+
+
+@contextmanager
+def unwritable(folder):
+    """Nothing can be made in `folder` in this block, not even by root, who becomes nobody."""
+    root = os.geteuid() == 0
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def shelf():
+    """A folder that other users can reach too."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def test_a_recording_on_a_read_only_disk(shelf):
+    cache = Cache(shelf / "c.sqlite")
+    (told,) = CachedLM(Parrot(), cache, Ledger(cache)).chat([ask("a")])
+    cache.close()
+    with unwritable(shelf):
+        with pytest.raises(OSError, match="denied"):
+            (shelf / "x").touch()
+        replay = ReplayLM(shelf / "c.sqlite")
+        assert replay.chat([ask("a")])[0].text == told.text
+        replay.close()
+    assert [path.name for path in shelf.iterdir()] == ["c.sqlite"]
+
+
+def test_a_recording_cut_off_on_a_read_only_disk_says_what_to_do(shelf):
+    cache = Cache(shelf / "live.sqlite")
+    CachedLM(Parrot(), cache, Ledger(cache)).chat([ask("a")])
+    for ending in ("", "-wal"):  # as after a kill, but without the index
+        shutil.copy(shelf / f"live.sqlite{ending}", shelf / f"c.sqlite{ending}")
+    cache.close()
+    with unwritable(shelf), pytest.raises(LMError, match="copy it and its -wal file"):
+        ReplayLM(shelf / "c.sqlite")
+    replay = ReplayLM(shelf / "c.sqlite")  # nothing was lost
+    assert len(replay.chat([ask("a")])) == 1
+    replay.close()
 
 
 def test_which_recording(files, tmp_path):

@@ -74,6 +74,33 @@ def insert_answer(db: sqlite3.Connection, key: str, document: str, reply: Reply)
     )
 
 
+def _connect_readonly(path: Path, options: dict[str, Any]) -> sqlite3.Connection:
+    """Opens a recording, also where nothing can be written beside it (a read-only disk).
+
+    SQLite keeps an index beside a file in WAL mode even to read it. Where it cannot, the file is read
+    as one that nobody changes, which is only true if no journal is left to be read with it.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, **options)
+    try:
+        db.execute("PRAGMA user_version").fetchone()
+    except sqlite3.OperationalError as error:
+        db.close()
+        journal = path.with_name(f"{path.name}-wal")
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        if journal.exists() and journal.stat().st_size:
+            raise LMError(
+                f"{path}: cannot be read without writing beside it, because a run was cut off in it;"
+                " copy it and its -wal file to a folder that can be written"
+            ) from error
+        return sqlite3.connect(f"{uri}&immutable=1", uri=True, **options)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
 class Cache:
     """Answers by request key. Thread-safe; several processes may share the file.
 
@@ -100,7 +127,7 @@ class Cache:
         if path is None:
             db = sqlite3.connect(":memory:", **options)
         elif readonly:
-            db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, **options)
+            db = _connect_readonly(path, options)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(path, **options)
