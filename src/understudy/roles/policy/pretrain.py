@@ -11,6 +11,7 @@ import time
 
 import torch
 
+from understudy.envs.base import Demonstrates
 from understudy.envs.registry import make_task
 from understudy.lm.build import build_llama, build_tokenizer
 from understudy.lm.local import LocalLM
@@ -18,19 +19,27 @@ from understudy.roles.policy.config import PretrainConfig
 from understudy.roles.policy.supervised import batches, learning_rate, make_optimizers, supervised_step
 from understudy.rollout.corpus import Corpus
 from understudy.run.checkpoint import pack_optimizer, unpack_optimizer
+from understudy.run.errors import ConfigError
 from understudy.run.progress import Progress
 from understudy.run.run import Run
 
 
 def make_corpus(config: PretrainConfig) -> Corpus:
-    """The training mixture: the tasks' training splits in their shares."""
+    """The training mixture: the tasks' training splits in their shares.
+
+    Raises:
+        ConfigError: a task cannot demonstrate itself.
+        EnvError: an unknown task or option.
+    """
     tasks = [make_task(name, split="train", **config.options.get(name, {})) for name in config.mixture]
+    for task in tasks:
+        if not isinstance(task, Demonstrates):
+            raise ConfigError(f"mixture: {task.name} cannot write worked answers")
     return Corpus(tasks, list(config.mixture.values()), seed=config.seed)
 
 
-def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
+def pretrain(config: PretrainConfig, run: Run, corpus: Corpus) -> LocalLM:
     """Trains a model from random weights and writes it to `run` as a Hugging Face folder."""
-    corpus = make_corpus(config)
     texts = (p.question + "\n" + answer for p, answer in map(corpus.text, range(config.tokenizer_examples)))
     tokenizer = build_tokenizer(texts, config.vocab_size)
     model = build_llama(
