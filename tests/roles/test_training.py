@@ -170,6 +170,17 @@ def test_a_judge_is_obeyed(folder: Path, lm: LocalLM) -> None:
     assert last["sampled_tokens"] > first["sampled_tokens"]
 
 
+def test_a_model_judges_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its scores are probabilities, recorded with the run, and there again when the run goes on."""
+    judge = ["--reward.judge", f"hf:{folder / 'model'}", "--reward.dimensions.right", "{problem} {step}?"]
+    args = arguments(folder, "reinforce", "by-a-model", 3)
+    assert main([*args, *judge]) == 0
+    run = path(folder, "by-a-model")
+    for row in read(run / "metrics.jsonl")[1:]:
+        assert row["correct"] < row["reward"] < row["correct"] + 0.5 * row["steps"]
+    assert (run / "lm" / "cache.sqlite").is_file()
+
+
 def test_distillation_pulls_towards_the_teacher(folder: Path, lm: LocalLM) -> None:
     teacher = little.model(steps=5)
     before = copy.deepcopy(teacher.model.state_dict())
