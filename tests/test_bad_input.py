@@ -313,7 +313,9 @@ def test_bad_runs(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_that_cannot_be_written(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_that_cannot_be_written(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (inside / "closed").mkdir(mode=0o500)
     assert "Permission denied" in said(shlex.split(TRAIN + "--run.root closed"), capsys)
 

@@ -27,17 +27,30 @@ def batch(lm: LocalLM, reference: LocalLM | None = None, *, forced: bool = True)
         noise = [(0.1 * torch.randn(len(row), generator=rng)).tolist() for row in ids]
         with torch.no_grad():
             new = lm.logprobs([prompt], [ids]).tolist()
-        old = [[a + b for a, b in zip(row, shift, strict=False)] for row, shift in zip(new, noise, strict=True)]
+        old = [
+            [a + b for a, b in zip(row, shift, strict=False)]
+            for row, shift in zip(new, noise, strict=True)
+        ]
         sampled = [[not (forced and t == 2) for t in range(len(row))] for row in ids]
         score = 0.0 if u == 4 else 0.5 + 0.2 * u
         advantages = [[s * score] * len(row) for s, row in zip((1, -1), ids, strict=True)]
-        groups.append(Group(prompt, ids, [row[: len(i)] for row, i in zip(old, ids, strict=True)], sampled, advantages))
+        groups.append(
+            Group(
+                prompt,
+                ids,
+                [row[: len(i)] for row, i in zip(old, ids, strict=True)],
+                sampled,
+                advantages,
+            )
+        )
     return groups
 
 
 def config(**changes) -> PolicyConfig:
     loss = {"kl_coef": 0.0, **changes.pop("loss", {})}
-    plain = PolicyConfig(prompts=6, group=2, max_grad_norm=1e9, max_tokens=16, loss=LossConfig(**loss))
+    plain = PolicyConfig(
+        prompts=6, group=2, max_grad_norm=1e9, max_tokens=16, loss=LossConfig(**loss)
+    )
     return dataclasses.replace(plain, **changes)
 
 
@@ -91,7 +104,9 @@ def test_silent_groups_may_be_left_out(how: str, algorithm: Algorithm, lm: Local
     groups = batch(lm)
     assert [g.silent for g in groups] == [u == 4 for u in range(6)]
     kept, left_out = (
-        updated(lm, groups, config(algorithm=algorithm, loss={"aggregate": how, "skip_silent": skip}))
+        updated(
+            lm, groups, config(algorithm=algorithm, loss={"aggregate": how, "skip_silent": skip})
+        )
         for skip in (False, True)
     )
     assert distance(kept[1], left_out[1]) < 1e-7
@@ -117,13 +132,16 @@ def naive(lm: LocalLM, reference: LocalLM, groups: Sequence[Group], settings: Po
         ):
             text = torch.tensor([[*group.prompt, *ids]])
 
-            def scores(of, text=text, ids=ids, start=len(group.prompt)):
-                logits = of(text).logits[0, start - 1 : -1] / settings.temperature
+            def scores(of, text=text, ids=ids, group=group):
+                logits = of(text).logits[0, len(group.prompt) - 1 : -1] / settings.temperature
                 return torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.tensor(ids)]
 
             new = scores(model)
             with torch.no_grad():
-                ratio = [float(a - b) if s else 0.0 for a, b, s in zip(new, scores(reference.model), sampled, strict=True)]
+                ratio = [
+                    float(a - b) if s else 0.0
+                    for a, b, s in zip(new, scores(reference.model), sampled, strict=True)
+                ]
                 log_r = scores(reference.model)
             losses = []
             for t in range(len(ids)):
@@ -164,7 +182,14 @@ def naive(lm: LocalLM, reference: LocalLM, groups: Sequence[Group], settings: Po
 def test_the_update_is_the_naive_one(
     algorithm: Algorithm, kl: Kl, how: str, lm: LocalLM, reference: LocalLM
 ) -> None:
-    loss = {"kl": kl, "kl_coef": KL_COEF, "aggregate": how, "skip_silent": False, "clip_low": 0.05, "clip_high": 0.08}
+    loss = {
+        "kl": kl,
+        "kl_coef": KL_COEF,
+        "aggregate": how,
+        "skip_silent": False,
+        "clip_low": 0.05,
+        "clip_high": 0.08,
+    }
     settings = config(algorithm=algorithm, temperature=0.8, loss=loss)
     groups = batch(lm)
     gradients, _, stats = updated(lm, groups, settings, [Anchor(reference, KL_COEF)])
@@ -206,7 +231,9 @@ def test_forced_tokens_carry_no_loss_and_the_end_token_does(lm: LocalLM) -> None
     def changed(t: int) -> float:
         advantages = [[list(row) for row in g.advantages] for g in groups]
         advantages[0][0][t] += 5.0
-        other = [dataclasses.replace(g, advantages=a) for g, a in zip(groups, advantages, strict=True)]
+        other = [
+            dataclasses.replace(g, advantages=a) for g, a in zip(groups, advantages, strict=True)
+        ]
         return distance(plain, updated(lm, other, config())[0])
 
     ids, sampled = groups[0].ids[0], groups[0].sampled[0]

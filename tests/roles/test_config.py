@@ -2,7 +2,13 @@
 
 import pytest
 
-from understudy.roles.policy.config import CompareConfig, EvalConfig, GradeConfig, PolicyConfig, PretrainConfig
+from understudy.roles.policy.config import (
+    CompareConfig,
+    EvalConfig,
+    GradeConfig,
+    PolicyConfig,
+    PretrainConfig,
+)
 from understudy.run.config import ConfigError, dump, load
 
 BAD = {

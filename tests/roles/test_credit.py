@@ -12,7 +12,9 @@ from understudy.types import Episode, TokenTrace
 def episode(rewards: tuple[float, ...], steps: tuple[int, ...]) -> Episode:
     n = len(steps)
     trace = TokenTrace((1,), (7,) * n, (-1.0,) * n, (True,) * n, steps)
-    return Episode("e", ("",) * (len(rewards) + 1), ("",) * len(rewards), rewards, True, False, {}, trace)
+    return Episode(
+        "e", ("",) * (len(rewards) + 1), ("",) * len(rewards), rewards, True, False, {}, trace
+    )
 
 
 def whole(*rewards: float) -> list[Episode]:
@@ -57,7 +59,10 @@ STEPS = [
 
 def stepwise(algorithm: str, gamma: float) -> list[list[float]]:
     config = dataclasses.replace(
-        PolicyConfig(), algorithm=algorithm, task=TaskConfig(mode="stepwise"), loss=LossConfig(step_gamma=gamma)
+        PolicyConfig(),
+        algorithm=algorithm,
+        task=TaskConfig(mode="stepwise"),
+        loss=LossConfig(step_gamma=gamma),
     )
     return token_advantages(config, STEPS)
 

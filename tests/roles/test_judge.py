@@ -38,7 +38,13 @@ CONFIG = RewardConfig(
 def episode(*actions: str) -> Episode:
     rewards = (*[0.0] * (len(actions) - 1), 1.0)
     return Episode(
-        "sums", ("o",) * (len(actions) + 1), actions, rewards, True, False, {"question": "2+2?", "text": "".join(actions)}
+        "sums",
+        ("o",) * (len(actions) + 1),
+        actions,
+        rewards,
+        True,
+        False,
+        {"question": "2+2?", "text": "".join(actions)},
     )
 
 
@@ -57,7 +63,9 @@ def test_scores_are_added_with_their_weight() -> None:
     assert second.rewards == pytest.approx((1.24,))
     assert first.actions == ("x\n", "#### 4")  # and nothing else changes
     assert first.info == episode("x\n", "#### 4").info
-    [[none]] = judged(RewardConfig(dimensions=CONFIG.dimensions, judge_weight=0.0), judge, [[episode("y")]])
+    [[none]] = judged(
+        RewardConfig(dimensions=CONFIG.dimensions, judge_weight=0.0), judge, [[episode("y")]]
+    )
     assert none.rewards == (1.0,)
 
 

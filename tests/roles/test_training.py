@@ -135,7 +135,9 @@ def test_a_warm_start_needs_worked_answers(folder: Path) -> None:
 
 def test_reward_goes_up(folder: Path, lm: LocalLM) -> None:
     """A reward that any readable answer earns is found in a few updates."""
-    settings = config(folder, iterations=25, group=16, reward=RewardConfig(unreadable=-1.0), learning_rate=1e-2)
+    settings = config(
+        folder, iterations=25, group=16, reward=RewardConfig(unreadable=-1.0), learning_rate=1e-2
+    )
     rows = trained(settings, lm, "rewarded")[1:]
     unreadable = [row["unreadable"] for row in rows]
     assert sum(unreadable[:3]) / 3 > 0.4
@@ -170,11 +172,11 @@ def test_a_judge_is_obeyed(folder: Path, lm: LocalLM) -> None:
     assert last["sampled_tokens"] > first["sampled_tokens"]
 
 
-def test_a_model_judges_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its scores are probabilities, recorded with the run, and there again when the run goes on."""
-    judge = ["--reward.judge", f"hf:{folder / 'model'}", "--reward.dimensions.right", "{problem} {step}?"]
-    args = arguments(folder, "reinforce", "by-a-model", 3)
-    assert main([*args, *judge]) == 0
+def test_a_model_judges_from_the_command_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its scores are probabilities, recorded with the run."""
+    assert main(arguments(folder, "reinforce", "by-a-model", 3)) == 0
     run = path(folder, "by-a-model")
     for row in read(run / "metrics.jsonl")[1:]:
         assert row["correct"] < row["reward"] < row["correct"] + 0.5 * row["steps"]
@@ -184,7 +186,9 @@ def test_a_model_judges_from_the_command_line(folder: Path, capsys: pytest.Captu
 def test_distillation_pulls_towards_the_teacher(folder: Path, lm: LocalLM) -> None:
     teacher = little.model(steps=5)
     before = copy.deepcopy(teacher.model.state_dict())
-    settings = config(folder, iterations=30, group=8, learning_rate=1e-2, distill="hf:x", distill_coef=1.0)
+    settings = config(
+        folder, iterations=30, group=8, learning_rate=1e-2, distill="hf:x", distill_coef=1.0
+    )
     settings = dataclasses.replace(settings, loss=LossConfig(kl_coef=0.0, skip_silent=False))
     rows = trained(settings, lm, "distilled", teacher=teacher)[1:]
     measured = [row["distill_kl"] for row in rows]
@@ -208,7 +212,9 @@ def _off(right):
     return logprobs
 
 
-def test_lora_trains_the_adapter_and_exports_the_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lora_trains_the_adapter_and_exports_the_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*arguments(folder, "rloo", "lora", 3), "--reward.unreadable", "-1"]) == 0
     run = path(folder, "lora")
     checkpoint = load_file(run / "checkpoints" / "3" / "model.safetensors")
@@ -227,7 +233,9 @@ def test_lora_trains_the_adapter_and_exports_the_whole(folder: Path, capsys: pyt
     tokenizer = AutoTokenizer.from_pretrained(run / "model")
     ids = torch.tensor([tokenizer.encode("1+2?<<1+2=")])
     with torch.no_grad():
-        mine, theirs, plain = (m(ids).logits for m in (lm.model, exported, LocalLM.load(folder / "model").model))
+        mine, theirs, plain = (
+            m(ids).logits for m in (lm.model, exported, LocalLM.load(folder / "model").model)
+        )
     assert torch.allclose(mine, theirs, atol=1e-5)
     assert not torch.allclose(mine, plain, atol=1e-3)
     assert all(torch.equal(p, base[n]) for n, p in lm.model.named_parameters() if n in base)
@@ -236,7 +244,9 @@ def test_lora_trains_the_adapter_and_exports_the_whole(folder: Path, capsys: pyt
 def test_the_exported_model_has_the_logits_of_the_trained_one(folder: Path, lm: LocalLM) -> None:
     settings = config(folder, reward=RewardConfig(unreadable=-1.0))
     trained(settings, lm, "exported")
-    exported = AutoModelForCausalLM.from_pretrained(path(folder, "exported") / "model", use_safetensors=True)
+    exported = AutoModelForCausalLM.from_pretrained(
+        path(folder, "exported") / "model", use_safetensors=True
+    )
     ids = torch.tensor([lm.encode("1+2?<<1+2=")])
     with torch.no_grad():
         assert torch.equal(exported(ids).logits, lm.model(ids).logits)
@@ -291,7 +301,12 @@ def test_pretraining_makes_a_model_and_resumes_to_the_bit(
 def test_compare_and_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shared = arguments(folder, "rloo", "versus", 2)[2:-4]
     args = [word.replace("--", "--base.") if word.startswith("--") else word for word in shared]
-    assert main(["policy", "compare", "--algorithms", '["rloo", "supervised"]', "--seeds", "[0]", *args]) == 0
+    assert (
+        main(
+            ["policy", "compare", "--algorithms", '["rloo", "supervised"]', "--seeds", "[0]", *args]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
     file = Path(said.splitlines()[-1])
     rows = json.loads(file.read_text())
@@ -302,14 +317,19 @@ def test_compare_and_evaluate(folder: Path, capsys: pytest.CaptureFixture[str]) 
     kept = [shared[i : i + 2] for i in range(0, len(shared), 2) if shared[i] in
             ("--env", "--task.path", "--task.eval_path", "--max_tokens", "--run.root")]  # fmt: skip
     args = [word for pair in kept for word in pair]
-    assert main(["policy", "eval", "--lm", f"hf:{model}", "--problems", "4", "--run.name", "e", *args]) == 0
+    assert (
+        main(["policy", "eval", "--lm", f"hf:{model}", "--problems", "4", "--run.name", "e", *args])
+        == 0
+    )
     [row] = read(path(folder, "e") / "metrics.jsonl")
     assert row["test/accuracy"] == rows[0]["test"]["after"]["accuracy"]
 
 
 def test_a_chat_model_is_evaluated_by_its_words(folder: Path) -> None:
     setting = setting_of(config(folder))
-    lm = ScriptedChat(lambda r: Reply(f"#### {sum(int(d) for d in r.messages[-1].content if d.isdigit())}"))
+    lm = ScriptedChat(
+        lambda r: Reply(f"#### {sum(int(d) for d in r.messages[-1].content if d.isdigit())}")
+    )
 
     def act(envs, indices, *, copies, row_keys):
         return collect_chat(

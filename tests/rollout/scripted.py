@@ -60,12 +60,20 @@ class ScriptedTokens:
     ) -> list[list[Completion]]:
         self.keys.append(row_keys)
         return [
-            [self._row(self.decode(p), u * copies + g, sampling, triggers, react) for g in range(copies)]
+            [
+                self._row(self.decode(p), u * copies + g, sampling, triggers, react)
+                for g in range(copies)
+            ]
             for u, p in enumerate(prompts)
         ]
 
     def _row(
-        self, prompt: str, row: int, sampling: Sampling, triggers: tuple[str, ...], react: React | None
+        self,
+        prompt: str,
+        row: int,
+        sampling: Sampling,
+        triggers: tuple[str, ...],
+        react: React | None,
     ) -> Completion:
         assert react is not None
         text, sampled, script = "", list[bool](), self.say(prompt, row)

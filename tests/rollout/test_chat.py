@@ -22,7 +22,11 @@ def test_whole_answers_are_one_batch_of_requests() -> None:
     lm = ScriptedChat(lambda r: Reply(f"It is\n#### {4 + 2 * r.sample_index}"))
     groups = play(lm, "whole", [2, 3], copies=2)
     [batch] = lm.batches
-    start = (Message("system", "Be brief."), Message("user", "1+1?"), Message("assistant", "#### 2"))
+    start = (
+        Message("system", "Be brief."),
+        Message("user", "1+1?"),
+        Message("assistant", "#### 2"),
+    )
     sampling = Sampling(max_tokens=9, seed=4)
     assert batch == [
         Request((*start, Message("user", f"{i}+{i}?")), sampling, sample_index=g)
@@ -62,7 +66,9 @@ def test_stepwise_every_line_is_a_request_that_goes_on() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("reply", [Reply("half a li", finish_reason="length"), Reply(""), Reply("  ")])
+@pytest.mark.parametrize(
+    "reply", [Reply("half a li", finish_reason="length"), Reply(""), Reply("  ")]
+)
 def test_a_line_without_end_ends_the_episode(reply: Reply) -> None:
     [[episode]] = play(ScriptedChat(lambda _: reply), "stepwise", [2])
     assert episode.actions == (reply.text,)

@@ -52,7 +52,9 @@ def test_a_stepwise_answer_line_by_line() -> None:
     assert episode.observations[2] == "3+3?\nOne <<3+3=6>>\nTwo.\n"
     assert (episode.terminated, episode.truncated) == (True, False)
     assert episode.tokens is not None
-    assert episode.tokens.steps == (0,) * 14 + (1,) * 5 + (2,) * 7  # the end token belongs to the last
+    assert (
+        episode.tokens.steps == (0,) * 14 + (1,) * 5 + (2,) * 7
+    )  # the end token belongs to the last
     assert [i for i, s in enumerate(episode.tokens.sampled) if not s] == [10, 11, 12]
 
 

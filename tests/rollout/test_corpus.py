@@ -41,7 +41,9 @@ def test_only_what_the_model_writes_is_learnt() -> None:
     assert body[-1] == (min(texts.eos_ids), 1.0)
 
 
-@pytest.mark.parametrize("answer", ["", "#### 3", "<<1+2=3", "<<=>>", "a <<b\n=c>> d", "<<1=1>><<2=2>>"])
+@pytest.mark.parametrize(
+    "answer", ["", "#### 3", "<<1+2=3", "<<=>>", "a <<b\n=c>> d", "<<1=1>><<2=2>>"]
+)
 def test_any_text_survives(answer: str) -> None:
     texts = codec()
     example = encode_example(texts, ASK, answer)

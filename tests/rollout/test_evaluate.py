@@ -32,7 +32,13 @@ def test_every_kind_of_answer_is_counted(batch: int) -> None:
     lm, act = acting(lambda prompt, _: ANSWERS[prompt[0]])
     found = evaluate(act, lambda: TextEnv(Sums()), range(6), batch=batch)
     assert found.n == 6
-    assert found.kinds == {"correct": 2, "format": 1, "arithmetic": 1, "reasoning": 1, "unreadable": 1}
+    assert found.kinds == {
+        "correct": 2,
+        "format": 1,
+        "arithmetic": 1,
+        "reasoning": 1,
+        "unreadable": 1,
+    }
     assert found.right == (True, False, False, False, False, True)
     assert found.accuracy == pytest.approx(1 / 3)
     assert found.interval == wilson(2, 6)
@@ -58,7 +64,9 @@ def test_every_kind_of_answer_is_counted(batch: int) -> None:
 def test_pass_at_k(batch: int) -> None:
     """Problem 0: 4 of 4 right, problem 1: 1 of 4, problem 2: none."""
     rights = {"0": 4, "1": 1, "2": 0}
-    lm, act = acting(lambda prompt, row: f"#### {2 * int(prompt[0]) + (row % 4 >= rights[prompt[0]])}")
+    lm, act = acting(
+        lambda prompt, row: f"#### {2 * int(prompt[0]) + (row % 4 >= rights[prompt[0]])}"
+    )
     found = evaluate(act, lambda: TextEnv(Sums()), range(3), copies=4, batch=batch)
     assert found.n == 3
     assert sum(found.kinds.values()) == 12

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from understudy.envs.text_env import TextEnv
 from understudy.lm.base import Codec, Completion, Reaction, Sampling, TokenLM
@@ -17,7 +18,7 @@ from understudy.rollout.prompting import Prompt
 from understudy.types import Episode, TokenTrace
 
 
-class TokenPolicy(TokenLM, Codec):
+class TokenPolicy(TokenLM, Codec, Protocol):
     """What acting needs of a model: tokens, and text to tokens. A local model is both."""
 
 

@@ -62,7 +62,7 @@ def pretrain(config: PretrainConfig, run: Run, corpus: Corpus) -> LocalLM:
         for step, batch in enumerate(rows, start=first + 1):
             started = time.monotonic()
             rate = learning_rate(step - 1, config.steps, config.learning_rate, config.warmup)
-            loss, norm = supervised_step(model, optimizers, batch, pad_id=tokenizer.pad_token_id, rate=rate)
+            loss, norm = supervised_step(model, optimizers, batch, pad_id=min(lm.eos_ids), rate=rate)
             window = [*window[-19:], loss]
             timing = {"seconds": time.monotonic() - started}
             run.log(step, {"loss": loss, "grad_norm": norm, "learning_rate": rate}, timing=timing)
