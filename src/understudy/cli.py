@@ -53,8 +53,10 @@ def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
 
     def run(config: Any) -> Path:
         # A typo in an LM's string costs nothing: nothing heavy is imported yet.
-        for text in (getattr(config, key, None) for key in ("lm", "distill")):
-            if text:
+        base = getattr(config, "base", config)
+        texts = [getattr(base, key, None) for key in ("lm", "distill")]
+        for text in (*texts, getattr(getattr(base, "reward", None), "judge", None)):
+            if text is not None:
                 parse_spec(text)
         from understudy.roles.policy import commands, summary
 

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.roles.processes import CASES, path, prepare
 from tests.roles.same import assert_same
 
 KILLS = 20
 
 
+@pytest.mark.timeout(900)
 def test_twenty_kills_change_no_bit(tmp_path: Path) -> None:
     prepare(tmp_path)
     done = subprocess.run(

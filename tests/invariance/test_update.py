@@ -133,8 +133,7 @@ def naive(lm: LocalLM, reference: LocalLM, groups: Sequence[Group], settings: Po
             text = torch.tensor([[*group.prompt, *ids]])
 
             def scores(of, text=text, ids=ids, group=group):
-                start = len(group.prompt)
-                logits = of(text).logits[0, start - 1 : -1] / settings.temperature
+                logits = of(text).logits[0, len(group.prompt) - 1 : -1] / settings.temperature
                 return torch.log_softmax(logits, -1)[torch.arange(len(ids)), torch.tensor(ids)]
 
             new = scores(model)

@@ -23,19 +23,20 @@ CASES = {
              "--reward.unreadable", "-0.5"),
     "rloo": ("--lora_rank", "2", "--minibatches", "2", "--task.mode", "stepwise"),
     "reinforce": ("--task.mode", "stepwise", "--warm_start", "2", "--loss.reference_every", "3",
-                  "--accumulate", "2"),
+                  "--accumulate", "2", "--reward.dimensions.right", "{problem} {step}?"),
 }  # fmt: skip
 
 
 def arguments(folder: Path, case: str, name: str, iterations: int = 12) -> list[str]:
     """The command line of one run; `folder` has the problems and the model."""
+    judge = ["--reward.judge", f"hf:{folder / 'model'}"] if case == "reinforce" else []
     return [
         "policy", "train", "--env", "gsm8k", "--task.path", str(folder / "train.jsonl"),
         "--task.eval_path", str(folder / "test.jsonl"), "--lm", f"hf:{folder / 'model'}",
         "--iterations", str(iterations), "--prompts", "4", "--group", "4", "--max_tokens", "16",
         "--eval_every", "4", "--eval_problems", "4", "--passk", "2", "--learning_rate", "0.003",
         "--run.checkpoint_every", "2", "--run.root", str(folder / "runs"), "--run.name", name,
-        "--run.progress", "false", *CASES[case],
+        "--run.progress", "false", *CASES[case], *judge,
     ]  # fmt: skip
 
 

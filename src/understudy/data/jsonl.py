@@ -38,7 +38,7 @@ def read_rows(
 def _row(path: Path, number: int, line: str, required: tuple[str, ...]) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}:{number}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise DataError(f"{path}:{number}: not a JSON object")
@@ -62,5 +62,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write ({error.strerror})") from error
+    except (OSError, UnicodeEncodeError) as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.reason if isinstance(error, UnicodeEncodeError) else error.strerror
+        raise DataError(f"{path}: cannot write ({reason})") from error

@@ -41,6 +41,12 @@ class Countdown:
             raise ValueError(f"countdown: split must be one of {', '.join(SPLITS)}, not {split!r}")
         if not 2 <= numbers <= 6:
             raise ValueError(f"countdown: numbers must be 2 to 6, not {numbers}")
+        if not 5 <= largest <= 1000:
+            raise ValueError(f"countdown: largest must be 5 to 1000, not {largest}")
+        if size < 1 or seed < 0:
+            raise ValueError(
+                f"countdown: size must be at least 1 and seed at least 0, not {size} and {seed}"
+            )
         self.split, self.numbers, self.largest, self.size, self.seed = (
             split,
             numbers,

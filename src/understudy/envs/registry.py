@@ -48,11 +48,18 @@ def make_task(env: str, *, split: str, **options: Any) -> Task:
     if env.startswith(GYM_PREFIX):
         return ReasoningGym(env.removeprefix(GYM_PREFIX), split, **options)
     factory = _find(env)
-    known = [p for p in inspect.signature(factory).parameters if p != "split"]
-    for option in options:
+    known = {
+        name: p for name, p in inspect.signature(factory).parameters.items() if name != "split"
+    }
+    for option, value in options.items():
         if option not in known:
             raise EnvError(
-                f"{env}: unknown option {option!r}{_nearest(option, known)}; it has {', '.join(known)}"
+                f"{env}: unknown option {option!r}{_nearest(option, list(known))}; it has {', '.join(known)}"
+            )
+        usual = known[option].default
+        if not _alike(value, usual):
+            raise EnvError(
+                f"{env}: option {option!r} must be of the same kind as {usual!r}, not {value!r}"
             )
     try:
         return factory(
@@ -96,6 +103,16 @@ def _find(env: str) -> Factory:
     raise EnvError(
         f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME"
     )
+
+
+def _alike(value: Any, usual: Any) -> bool:
+    """Whether an option's value has the type of its default, as far as that tells the type."""
+    if isinstance(usual, tuple):
+        same = isinstance(value, (list, tuple)) and len(value) == len(usual)
+        return same and all(_alike(v, u) for v, u in zip(value, usual, strict=True))
+    if isinstance(usual, float):
+        return type(value) in (int, float)
+    return type(value) is type(usual) or not isinstance(usual, (bool, int, str))
 
 
 def _nearest(word: str, known: list[str]) -> str:

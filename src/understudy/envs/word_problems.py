@@ -140,6 +140,12 @@ class WordProblems:
             raise ValueError(
                 f"word-problems: levels must satisfy 1 <= low <= high <= 12, not {levels}"
             )
+        if size < 1 or seed < 0:
+            raise ValueError(
+                f"word-problems: size must be at least 1 and seed at least 0, not {size} and {seed}"
+            )
+        if not all(0 <= share <= 1 for share in (distractors, calculator_share, unmarked_share)):
+            raise ValueError("word-problems: distractors and shares must be from 0 to 1")
         self.split, self.levels, self.distractors = split, levels, distractors
         self.size, self.seed = size, seed
         self.calculator_share, self.unmarked_share = calculator_share, unmarked_share

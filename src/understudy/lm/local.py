@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as hf_logging
@@ -89,7 +90,7 @@ class LocalLM:
                 model: Any = AutoModelForCausalLM.from_pretrained(
                     name, dtype=dtype, use_safetensors=True, **options
                 )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise LMError(f"cannot load model {name}: {reason[:300]}") from error
         if adapter is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from understudy.lm.base import LMError
@@ -54,8 +55,12 @@ def load_lora(model: nn.Module, adapter: str | Path) -> nn.Module:
     if not (Path(adapter) / "adapter_config.json").is_file():
         raise LMError(f"no LoRA adapter in {adapter}: adapter_config.json is not there")
     peft = _peft()
-    with _without_deprecations():
-        return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    try:
+        with _without_deprecations():
+            return peft.PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise LMError(f"cannot load the LoRA adapter in {adapter}: {reason[:300]}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from understudy.lm.chat import LocalChat
 from understudy.lm.endpoint import OPENAI_URL, EndpointLM
 from understudy.lm.ledger import Ledger
 from understudy.lm.local import LocalLM
-from understudy.lm.replay import CachedLM, ReplayLM
+from understudy.lm.replay import CachedChoiceLM, ReplayLM
 from understudy.lm.spec import LMSpec, parse_spec
 
 
@@ -72,9 +72,20 @@ def open_lm(
     export = run_folder / "lm" / "ledger.json" if run_folder else None
     ledger = Ledger(cache, max_usd=max_usd, max_tokens=max_tokens, export=export)
     if spec.local:
-        return CachedLM(LocalChat(_local(spec), name=text), cache, ledger)
+        return CachedChoiceLM(LocalChat(_local(spec), name=text), cache, ledger)
     url = OPENAI_URL if spec.kind == "openai" else spec.url
     return EndpointLM(url, spec.name, cache=cache, ledger=ledger)
+
+
+def check_lm(text: str, *, max_usd: float | None = None) -> None:
+    """Opens a model and leaves nothing of it, for an error before there is a run directory.
+
+    Raises:
+        LMError: as `open_lm`.
+    """
+    lm = open_lm(text, max_usd=max_usd)
+    if isinstance(lm, (EndpointLM, ReplayLM)):
+        lm.close()
 
 
 def _local(spec: LMSpec, *, lora_rank: int | None = None, device: str = "cpu") -> LocalLM:

@@ -12,7 +12,8 @@ from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
 from understudy.lm.base import ChoiceLM, LMError, Sampling
-from understudy.lm.open import open_lm, open_token_lm
+from understudy.lm.open import check_lm, open_lm, open_token_lm
+from understudy.lm.spec import parse_spec
 from understudy.roles.policy.config import (
     CompareConfig,
     Compared,
@@ -21,7 +22,7 @@ from understudy.roles.policy.config import (
     PolicyConfig,
     PretrainConfig,
 )
-from understudy.roles.policy.pretrain import pretrain
+from understudy.roles.policy.pretrain import make_corpus, pretrain
 from understudy.roles.policy.setup import Setting, make_setting
 from understudy.roles.policy.summary import before_after
 from understudy.roles.policy.supervised import warm_start
@@ -44,42 +45,45 @@ def run_train(config: PolicyConfig) -> Path:
     teacher = open_token_lm(config.distill) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
         raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
+    if config.reward.judge:
+        # Local models alone give probabilities; opened here once, as an error leaves no run behind.
+        if not parse_spec(config.reward.judge).local:
+            raise LMError(
+                f"reward.judge: {config.reward.judge} gives no probabilities to score with"
+            )
+        check_lm(config.reward.judge)
     with _open_run("train", config.env, config) as run:
-        judge = None
-        if config.reward.judge:
-            opened = open_lm(config.reward.judge, run_folder=run.path)
-            if not isinstance(opened, ChoiceLM):
-                raise LMError(
-                    f"reward.judge: {config.reward.judge} gives no probabilities to score with"
-                )
-            judge = opened
+        judge = open_lm(config.reward.judge, run_folder=run.path) if config.reward.judge else None
+        assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
         train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
 
 
 def run_pretrain(config: PretrainConfig) -> Path:
     """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
+    corpus = make_corpus(config)
     with _open_run("pretrain", "corpus", config) as run:
-        pretrain(config, run)
+        pretrain(config, run, corpus)
         return run.path
 
 
 def run_eval(config: EvalConfig) -> Path:
     """Evaluates any language model on held-out problems; returns the run directory."""
     setting = make_setting(config.env, config.task, config.seed, config.problems)
+    lm = open_token_lm(config.lm) if parse_spec(config.lm).local else None
+    if lm is None:
+        check_lm(config.lm, max_usd=config.max_usd)
     with _open_run("eval", config.env, config) as run:
         sampling = Sampling(
             max_tokens=config.max_tokens,
             temperature=config.temperature,
             seed=run.seeds.integer("sampling"),
         )
-        if config.lm.startswith(("pocket", "hf:")):
-            act = partial(
-                collect, open_token_lm(config.lm), prompt=setting.prompt, sampling=sampling
-            )
+        if lm is not None:
+            act = partial(collect, lm, prompt=setting.prompt, sampling=sampling)
         else:
-            lm = open_lm(config.lm, run_folder=run.path, max_usd=config.max_usd)
-            act = partial(collect_chat, lm, prompt=setting.prompt, sampling=sampling)
+            chat = open_lm(config.lm, run_folder=run.path, max_usd=config.max_usd)
+            act = partial(collect_chat, chat, prompt=setting.prompt, sampling=sampling)
         indices = setting.test_indices(config.problems)
         found = evaluate(act, setting.test_env, indices, copies=config.samples)
         run.log(0, found.metrics("test"))

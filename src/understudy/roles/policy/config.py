@@ -45,6 +45,13 @@ class TaskConfig:
     system: str = ""
     """System instruction put before every problem."""
 
+    def check(self) -> None:
+        """Rejects the one option that is not the user's to choose."""
+        if "split" in {**self.options, **self.hard_options}:
+            raise ConfigError(
+                "task.options: unknown option 'split'; training and evaluation have their own"
+            )
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -229,6 +236,15 @@ class PretrainConfig:
             raise ConfigError("heads: hidden must divide by heads, and heads by kv_heads")
         if self.vocab_size < 261:
             raise ConfigError("vocab_size: 256 bytes and 5 control tokens need at least 261")
+        if min(self.mixture.values(), default=-1.0) < 0 or not any(self.mixture.values()):
+            raise ConfigError("mixture: shares must not be negative, and one must be above 0")
+        for name, options in self.options.items():
+            if name not in self.mixture:
+                raise ConfigError(f"options: {name} is not in the mixture")
+            if "split" in options:
+                raise ConfigError(
+                    "options: unknown option 'split'; the corpus is of training splits"
+                )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import time
 
 import torch
 
+from understudy.envs.base import Demonstrates
 from understudy.envs.registry import make_task
-from understudy.lm.build import PAD_ID, build_llama, build_tokenizer
+from understudy.lm.build import build_llama, build_tokenizer
 from understudy.lm.local import LocalLM
 from understudy.roles.policy.config import PretrainConfig
 from understudy.roles.policy.supervised import (
@@ -23,21 +24,29 @@ from understudy.roles.policy.supervised import (
 )
 from understudy.rollout.corpus import Corpus
 from understudy.run.checkpoint import pack_optimizer, unpack_optimizer
+from understudy.run.errors import ConfigError
 from understudy.run.progress import Progress
 from understudy.run.run import Run
 
 
 def make_corpus(config: PretrainConfig) -> Corpus:
-    """The training mixture: the tasks' training splits in their shares."""
+    """The training mixture: the tasks' training splits in their shares.
+
+    Raises:
+        ConfigError: a task cannot demonstrate itself.
+        EnvError: an unknown task or option.
+    """
     tasks = [
         make_task(name, split="train", **config.options.get(name, {})) for name in config.mixture
     ]
+    for task in tasks:
+        if not isinstance(task, Demonstrates):
+            raise ConfigError(f"mixture: {task.name} cannot write worked answers")
     return Corpus(tasks, list(config.mixture.values()), seed=config.seed)
 
 
-def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
+def pretrain(config: PretrainConfig, run: Run, corpus: Corpus) -> LocalLM:
     """Trains a model from random weights and writes it to `run` as a Hugging Face folder."""
-    corpus = make_corpus(config)
     texts = (
         p.question + "\n" + answer
         for p, answer in map(corpus.text, range(config.tokenizer_examples))
@@ -65,7 +74,9 @@ def pretrain(config: PretrainConfig, run: Run) -> LocalLM:
         for step, batch in enumerate(rows, start=first + 1):
             started = time.monotonic()
             rate = learning_rate(step - 1, config.steps, config.learning_rate, config.warmup)
-            loss, norm = supervised_step(model, optimizers, batch, pad_id=PAD_ID, rate=rate)
+            loss, norm = supervised_step(
+                model, optimizers, batch, pad_id=min(lm.eos_ids), rate=rate
+            )
             window = [*window[-19:], loss]
             timing = {"seconds": time.monotonic() - started}
             run.log(step, {"loss": loss, "grad_norm": norm, "learning_rate": rate}, timing=timing)
