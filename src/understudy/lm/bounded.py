@@ -155,35 +155,42 @@ class _Bounder:
 
     def _integer(self, node: Node, where: str, inside: tuple[str, ...]) -> tuple[Node, int]:
         del inside
-        low, high = _range(node)
-        if max(abs(low), abs(high)) > _EXACT:
+        rest, (low, low_open), (high, high_open) = _range(node)
+        least = math.floor(low) + 1 if low_open else math.ceil(low)
+        most = math.ceil(high) - 1 if high_open else math.floor(high)
+        if max(abs(least), abs(most)) > _EXACT:
             raise _unsupported(where, "an integer beyond 2^53")
-        bounds = {"minimum": math.ceil(low), "maximum": math.floor(high)}
-        return {**node, **bounds}, max(len(str(b)) for b in bounds.values())
+        width = max(len(str(least)), len(str(most)))
+        return {**rest, "minimum": least, "maximum": most}, width
 
     def _number(self, node: Node, where: str, inside: tuple[str, ...]) -> tuple[Node, int]:
-        del inside, where
-        low, high = _range(node)
-        if "multipleOf" not in node:
-            # at least three digits of difference within the range, six when it is wide
-            digits = (
-                6 if high - low >= 1e-3 or high <= low else 3 - math.floor(math.log10(high - low))
-            )
-            node = {**node, "multipleOf": float(f"1e-{digits}")}
-        exponent = Decimal(repr(node["multipleOf"])).normalize().as_tuple().exponent
-        fraction = max(0, -exponent) if isinstance(exponent, int) else 0
+        del where, inside
+        rest, (low, low_open), (high, high_open) = _range(node)
+        if "multipleOf" not in rest:
+            # six decimals; in a narrow range enough for a thousand values
+            narrow = 0 < high - low < 1e-3
+            digits = 3 - math.floor(math.log10(high - low)) if narrow else 6
+            rest["multipleOf"] = float(f"1e-{digits}")
+        rest["exclusiveMinimum" if low_open else "minimum"] = low
+        rest["exclusiveMaximum" if high_open else "maximum"] = high
+        exponent = Decimal(repr(rest["multipleOf"])).normalize().as_tuple().exponent
+        fraction = max(1, -exponent) if isinstance(exponent, int) else 1  # "2.0" may be written
         whole = max(len(str(math.floor(low))), len(str(math.ceil(high))))
-        # ".0" may stand even where no fraction is needed
-        return {**node, "minimum": low, "maximum": high}, whole + 1 + 1 + max(1, fraction)
+        return rest, 1 + whole + 1 + fraction  # a sign: -0.5 rounds up to 0
 
 
-def _range(node: Node) -> tuple[float, float]:
-    """Least and greatest value; where only one is given, the other is a billion away."""
-    lows = [node[k] for k in ("minimum", "exclusiveMinimum") if k in node]
-    highs = [node[k] for k in ("maximum", "exclusiveMaximum") if k in node]
-    low = max(lows) if lows else min(-_LARGEST, min(highs, default=0) - _LARGEST)
-    high = min(highs) if highs else max(_LARGEST, max(lows, default=0) + _LARGEST)
-    return low, high
+def _range(node: Node) -> tuple[Node, tuple[float, bool], tuple[float, bool]]:
+    """The rest of the schema, and the least and greatest value with whether each is excluded.
+
+    Where one is not given, it is a billion away from zero or from the other.
+    """
+    keys = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+    rest = {k: v for k, v in node.items() if k not in keys}
+    lows = [(node[k], k == "exclusiveMinimum") for k in keys[:2] if k in node]
+    highs = [(node[k], k != "exclusiveMaximum") for k in keys[2:] if k in node]
+    low = max(lows) if lows else (min(0, min(highs)[0] if highs else 0) - _LARGEST, False)
+    high = min(highs) if highs else (max(0, low[0]) + _LARGEST, True)
+    return rest, low, (high[0], not high[1])
 
 
 def _width(value: Any) -> int:
@@ -202,11 +209,15 @@ def lengths(pattern: str) -> tuple[int, int | None]:
     Raises:
         LMError: The grammar engine does not know such a pattern, or nothing matches it.
     """
-    _satisfiable(pattern, {}, explain=True)
-    shortest = _least(lambda n: _satisfiable(pattern, {"maxLength": n}))
-    longest = _least(lambda n: not _satisfiable(pattern, {"minLength": n + 1}))
+    if error := _why_empty(pattern, {}):
+        raise LMError(f"no grammar for pattern {pattern!r}: {reason(error)}")
+    shortest = _least(lambda n: not _why_empty(pattern, {"maxLength": n}))
     if shortest is None:
         raise LMError(f"pattern {pattern!r} matches no text of at most {_LONGEST} characters")
+    # where the engine cannot decide, a longer text may exist
+    longest = _least(
+        lambda n: _why_empty(pattern, {"minLength": n + 1}).startswith("Unsatisfiable")
+    )
     return shortest, longest
 
 
@@ -223,14 +234,12 @@ def _least(holds: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _satisfiable(pattern: str, limits: Node, *, explain: bool = False) -> bool:
+def _why_empty(pattern: str, limits: Node) -> str:
+    """What the engine says against a string with this pattern and limits; empty if nothing."""
     grammar = llguidance.LLMatcher.grammar_from_json_schema(
         {"type": "string", "pattern": pattern, **limits}
     )
-    error = llguidance.LLMatcher.validate_grammar(grammar)
-    if error and explain:
-        raise LMError(f"no grammar for pattern {pattern!r}: {reason(error)}")
-    return not error
+    return llguidance.LLMatcher.validate_grammar(grammar)
 
 
 def reason(error: str) -> str:
