@@ -171,9 +171,13 @@ class _Bounder:
             narrow = 0 < high - low < 1e-3
             digits = 3 - math.floor(math.log10(high - low)) if narrow else 6
             rest["multipleOf"] = float(f"1e-{digits}")
-        rest["exclusiveMinimum" if low_open else "minimum"] = low
-        rest["exclusiveMaximum" if high_open else "maximum"] = high
-        exponent = Decimal(repr(rest["multipleOf"])).normalize().as_tuple().exponent
+        step = Decimal(repr(rest["multipleOf"])).normalize()
+        # whole steps and inclusive: the engine is wrong about excluded ends of narrow ranges
+        least, most = Decimal(repr(low)) / step, Decimal(repr(high)) / step
+        least = math.floor(least) + 1 if low_open else math.ceil(least)
+        most = math.ceil(most) - 1 if high_open else math.floor(most)
+        rest |= {"minimum": float(least * step), "maximum": float(most * step)}
+        exponent = step.as_tuple().exponent
         fraction = max(1, -exponent) if isinstance(exponent, int) else 1  # "2.0" may be written
         whole = max(len(str(math.floor(low))), len(str(math.ceil(high))))
         return rest, 1 + whole + 1 + fraction  # a sign: -0.5 rounds up to 0
