@@ -99,9 +99,11 @@ class ChaosServer:
         self.met: Counter[str] = Counter()
         self.bodies: list[dict] = []
         self.headers: list[dict[str, str]] = []
+        self.endless_bytes = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.port = 0
+        self.current: dict = {}
 
     @property
     def url(self) -> str:
@@ -118,16 +120,22 @@ class ChaosServer:
         return rng.choices(list(self.faults), list(self.faults.values()))[0]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await self._one(reader, writer):
-                pass
-        writer.close()
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                while await self._one(reader, writer):
+                    pass
+            writer.close()
+            with suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
+        finally:
+            writer.transport.abort()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:])}
         body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         prompt = body["messages"][-1]["content"]
+        self.current = body
         fault = self.fault(prompt, self.received[prompt])
         self.received[prompt] += 1
         self.met[fault] += 1
@@ -157,7 +165,7 @@ class ChaosServer:
             await writer.drain()
             return False
         elif fault == "endless":
-            return await _endless(writer)
+            return await self._endless(writer)
         elif fault in ODD_BODIES:
             status, kind, text = ODD_BODIES[fault](data)
             writer.write(_head(status, len(text), kind) + text)
@@ -171,6 +179,15 @@ class ChaosServer:
         await writer.drain()
         self.delivered[prompt] += not fault
         return True
+
+    async def _endless(self, writer: asyncio.StreamWriter) -> bool:
+        head = b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head)
+        chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+        while True:
+            writer.write(chunk)
+            await writer.drain()  # raises when the client hangs up
+            self.endless_bytes += len(chunk)
 
 
 ODD_BODIES: dict[str, Callable[[bytes], tuple[int, str, bytes]]] = {
@@ -201,16 +218,6 @@ def _refusal(fault: str) -> bytes:
     return _head(int(fault.partition("-")[0]), len(text), extra=extra) + text
 
 
-async def _endless(writer: asyncio.StreamWriter) -> bool:
-    writer.write(
-        b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    )
-    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    while True:
-        writer.write(chunk)
-        await writer.drain()  # raises when the client hangs up
-
-
 @contextmanager
 def chaos_server(**options: object) -> Iterator[ChaosServer]:
     """Serves in a thread until the block ends; options are those of `ChaosServer`."""
@@ -231,9 +238,11 @@ def chaos_server(**options: object) -> Iterator[ChaosServer]:
         asyncio.set_event_loop(loop)
         with suppress(asyncio.CancelledError):
             loop.run_until_complete(task)
-        for left in asyncio.all_tasks(loop):
-            left.cancel()
-        loop.run_until_complete(asyncio.sleep(0.01))
+        connections = asyncio.all_tasks(loop)
+        for connection in connections:
+            connection.cancel()
+        loop.run_until_complete(asyncio.gather(*connections, return_exceptions=True))
+        loop.run_until_complete(asyncio.sleep(0))  # sockets close one turn after their transports
         loop.close()
 
     task = loop.create_task(main())

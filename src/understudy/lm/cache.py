@@ -133,8 +133,13 @@ class Cache:
             raise LMError(f"{self.where}: {error}") from error
 
     def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `work` in one transaction that is on the disk when this returns."""
+        """Runs `work` in one transaction that is on the disk when this returns.
+
+        Called within `work`, it joins that transaction.
+        """
         with self._lock, self._errors():
+            if self._db.in_transaction:
+                return work(self._db)
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(self._db)

@@ -22,15 +22,13 @@ from understudy.lm.base import BudgetExceeded, LMError, Reply, Request
 from understudy.lm.cache import Cache, key_of, request_json
 from understudy.lm.ledger import Answer, Ask, Ledger, Ticket
 from understudy.lm.secrets import Secret
-from understudy.lm.transport import EndpointError, Limiter, Rejected, Retry
+from understudy.lm.transport import EndpointError, Limiter, Pulse, Rejected, Retry
 from understudy.lm.wire import Completion, Wire
 from understudy.types import Usage
 
 T = TypeVar("T")
 
 OPENAI_URL = "https://api.openai.com/v1"
-_DEAD_AFTER = 3
-"""So many requests in a row given up, with no answer in between: the rest are not tried."""
 
 
 class EndpointLM:
@@ -88,7 +86,7 @@ class EndpointLM:
         self._open = 0
         self._settled = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._given_up = 0
+        self._pulse = Pulse(self._retry.patience_s)
         self._no_format: set[str] = set()
         self._jitter = random.Random()
         self._loop = _Loop(f"understudy {self._wire.host}")
@@ -140,7 +138,7 @@ class EndpointLM:
         return [outcome for outcome in outcomes if isinstance(outcome, Reply)]
 
     async def _chat(self, requests: Sequence[Request]) -> list[Reply | LMError]:
-        self._given_up = 0
+        self._pulse.beat()  # what was down may be up again
         return await asyncio.gather(*map(self._answer, requests))
 
     async def _answer(self, request: Request) -> Reply | LMError:
@@ -178,14 +176,15 @@ class EndpointLM:
         failures = unknown = 0
         plain = False
         while True:
-            if self._given_up >= _DEAD_AFTER:
-                raise self._failure(request, EndpointError("not tried: the server is down"), 0)
             body, form = self._body(request, plain=plain)
             async with self._limiter.slot() as sent_at:
+                if self._pulse.stopped(time.monotonic()):
+                    down = EndpointError(f"not sent, the server is down: {self._pulse.last}")
+                    raise self._failure(request, down, failures)
                 result = await self._attempt(key, document, request, body)
                 if isinstance(result, Reply):
                     self._limiter.succeeded()
-                    self._given_up = 0
+                    self._pulse.beat()
                     if plain:
                         self._no_format.add(form)  # ask in words from now on
                     return result
@@ -195,6 +194,8 @@ class EndpointLM:
                 plain = True
                 continue
             failures += 1
+            if result.retry:
+                self._pulse.miss(time.monotonic(), str(result))
             unknown += result.state == "unknown"
             wait = self._retry.wait(failures, result.retry_after, self._jitter)
             if (
@@ -203,7 +204,6 @@ class EndpointLM:
                 or unknown >= self._retry.paid_attempts
                 or (result.retry_after or 0.0) > self._retry.max_wait_s
             ):
-                self._given_up += result.retry
                 raise self._failure(request, result, failures)
             if result.retry_after is not None:
                 self._limiter.pause(wait)

@@ -56,8 +56,7 @@ class ReplayLM:
     def _answer(self, request: Request) -> Reply:
         raw = self._find(request)
         if raw is None:
-            start = " ".join(request.messages[-1].content.split())[:80] if request.messages else ""
-            raise LMError(f"{self._path}: no recorded answer to {start!r} (model {self._name})")
+            raise self._miss("answer", request)
         reply = structured.settle(request, raw)
         again = structured.repair(request, reply)
         # a model that decodes under a grammar is never asked again, so its recording has no repair
@@ -66,12 +65,55 @@ class ReplayLM:
             return reply
         return replace(structured.settle(again, second), usage=Usage(cached_calls=2))
 
+    def _miss(self, what: str, request: Request) -> LMError:
+        start = " ".join(request.messages[-1].content.split())[:80] if request.messages else ""
+        return LMError(f"{self._path}: no recorded {what} to {start!r} (model {self._name})")
+
     def _find(self, request: Request) -> Reply | None:
         return self._cache.get(key_of(request_json(self._name, request)))
+
+    def has_scores(self) -> bool:
+        """Whether the model was asked to score answers, not only to give them."""
+        # quotes inside JSON strings are escaped, so this is a key of the request
+        query = "SELECT 1 FROM answers WHERE model = ? AND request LIKE '%,\"score\":[%' LIMIT 1"
+        return bool(self._cache.rows(query, (self._name,)))
 
     def close(self) -> None:
         """Closes the recording."""
         self._cache.close()
+
+
+class ReplayChoiceLM(ReplayLM):
+    """A recording of a model that could also score answers."""
+
+    def score_choices(self, request: Request, options: Sequence[str]) -> list[float]:
+        """The recorded scores.
+
+        Raises:
+            LMError: These options were never scored in the recording.
+        """
+        found = self._cache.get(key_of(_score_json(self._name, request, options)))
+        if found is None:
+            raise self._miss("scores of answers", request)
+        return json.loads(found.text)
+
+
+def open_replay(path: Path, model: str | None = None) -> ReplayLM:
+    """A recording as what it can stand in for: a ChoiceLM if it holds scores, else a ChatLM.
+
+    Raises:
+        LMError: There is no such recording.
+    """
+    replay = ReplayLM(path, model)
+    if not replay.has_scores():
+        return replay
+    replay.close()
+    return ReplayChoiceLM(path, replay.name)
+
+
+def _score_json(model: str, request: Request, options: Sequence[str]) -> str:
+    asked = json.loads(request_json(model, request)) | {"score": list(options)}
+    return json.dumps(asked, sort_keys=True, separators=(",", ":"))
 
 
 class CachedLM:
@@ -138,14 +180,18 @@ class CachedLM:
                 self.ledger.settle(ticket, "refused")  # one's own model bills nobody
             raise
         share = (time.monotonic() - start) / len(requests)
-        for ticket, document, reply in zip(tickets, documents, replies, strict=True):
-            self.ledger.settle(
-                ticket,
-                "done",
-                tokens=(reply.usage.prompt_tokens, reply.usage.completion_tokens),
-                seconds=share,
-                answer=Answer(document, reply),
-            )
+
+        def record(_: object) -> None:
+            for ticket, document, reply in zip(tickets, documents, replies, strict=True):
+                self.ledger.settle(
+                    ticket,
+                    "done",
+                    tokens=(reply.usage.prompt_tokens, reply.usage.completion_tokens),
+                    seconds=share,
+                    answer=Answer(document, reply),
+                )
+
+        self.cache.transact(record)  # one trip to the disk for the whole batch
         return replies
 
 
@@ -158,8 +204,7 @@ class CachedChoiceLM(CachedLM):
 
     def score_choices(self, request: Request, options: Sequence[str]) -> list[float]:
         """Natural-log probability of each option, recorded like any answer."""
-        asked = json.loads(request_json(self.name, request)) | {"score": list(options)}
-        document = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+        document = _score_json(self.name, request, options)
         key = key_of(document)
         found = self.cache.get(key)
         if found is not None:

@@ -49,6 +49,6 @@ class Secret:
         """The string itself, for the one place that sends it."""
         return self._text
 
-    def redact(self, text: str) -> str:
-        """`text` without the secret: a server may echo it in an error or an answer."""
-        return text.replace(self._text, "***") if self._text else text
+    def redact(self, data: bytes) -> bytes:
+        """`data` without the secret: a server may echo it in an error or an answer."""
+        return data.replace(self._text.encode(), b"***") if self._text else data

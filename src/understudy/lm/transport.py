@@ -70,6 +70,8 @@ class Retry:
     """The longest wait of our own choosing."""
     max_wait_s: float = 600.0
     """A server that asks for more patience than this has failed."""
+    patience_s: float = 120.0
+    """A server that fails everything for so long is down: what is left is not tried."""
 
     def wait(self, failures: int, asked: float | None, rng: random.Random) -> float:
         """Seconds to wait after the `failures`-th failure: never less than was asked.
@@ -99,6 +101,33 @@ def retry_after(value: str | None, now: datetime | None = None) -> float | None:
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
         return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+class Pulse:
+    """Whether a server is alive: it is not after 20 failures in a row over `patience_s` seconds."""
+
+    ENOUGH = 20
+
+    def __init__(self, patience_s: float):
+        self._patience_s = patience_s
+        self._since = 0.0
+        self._failures = 0
+        self.last = ""
+
+    def beat(self) -> None:
+        """An answer came."""
+        self._failures = 0
+
+    def miss(self, now: float, why: str) -> None:
+        """An attempt failed."""
+        self.last = why
+        if self._failures == 0:
+            self._since = now
+        self._failures += 1
+
+    def stopped(self, now: float) -> bool:
+        """Whether to send no more."""
+        return self._failures >= self.ENOUGH and now - self._since >= self._patience_s
 
 
 class Limiter:

@@ -104,7 +104,7 @@ class Wire:
                     return BadResponse("compressed answer", state="unknown", retry=True)
                 return await self._read(response.http_response, MAX_BODY)
         except EndpointError as fault:
-            return fault
+            return fault.with_traceback(None)  # the client's frames hold the key
         except openai.APIConnectionError as error:
             cause = error.__cause__
             lost = "" if cause is None else f": {type(cause).__name__} {cause}".rstrip()
@@ -116,7 +116,7 @@ class Wire:
             )
 
     async def _read(self, response: Any, limit: int) -> bytes:
-        """The body as sent, up to `limit` bytes."""
+        """The body, up to `limit` bytes, without the key should the server echo it."""
         parts, size = list[bytes](), 0
         fault: BadResponse | None = None
         try:
@@ -133,7 +133,7 @@ class Wire:
             fault = BadResponse(f"answer of over {limit} bytes", state="unknown", retry=True)
         if fault is not None:
             raise fault
-        return b"".join(parts)
+        return self._key.redact(b"".join(parts))
 
     async def _refuse_errors(self, response: Any) -> None:
         """Runs before the client looks at a response: everything but success ends here."""
@@ -160,7 +160,7 @@ class Wire:
         )
 
     def _message(self, body: bytes) -> str:
-        """What an error's body says, as one short line without the key."""
+        """What an error's body says, as one short line."""
         text = body.decode("utf-8", "replace")
         try:
             error = json.loads(text)["error"]
@@ -170,14 +170,13 @@ class Wire:
         return self._clean(text)
 
     def _clean(self, text: str) -> str:
-        line = " ".join(self._key.redact(text).split())
+        line = " ".join(text.split())
         return "".join(c for c in line if c.isprintable())[:300] or "no explanation"
 
     def _decode(self, body: bytes) -> Any:
-        """The body as JSON without the key, should the server echo it."""
-        fault: BadResponse | None = None
+        """The body as JSON."""
         try:
-            return json.loads(self._key.redact(body.decode("utf-8")))
+            return json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             start = self._clean(body[:60].decode("utf-8", "replace"))
             fault = BadResponse(
