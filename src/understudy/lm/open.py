@@ -14,7 +14,7 @@ from understudy.lm.chat import LocalChat
 from understudy.lm.endpoint import OPENAI_URL, EndpointLM
 from understudy.lm.ledger import Ledger, read_prices
 from understudy.lm.local import LocalLM
-from understudy.lm.replay import CachedChoiceLM, CachedLM, ReplayLM
+from understudy.lm.replay import CachedChoiceLM, CachedLM, open_replay
 from understudy.lm.spec import LMSpec, parse_spec
 from understudy.lm.vllm_chat import VllmChat
 
@@ -47,7 +47,7 @@ def open_lm(
     """
     spec = parse_spec(text)
     if spec.file is not None:
-        return ReplayLM(spec.file, spec.name or None)
+        return open_replay(spec.file, spec.name or None)
     table = read_prices(prices)
     inner = None
     if spec.has_weights:
