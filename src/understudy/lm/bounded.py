@@ -160,11 +160,12 @@ class _Bounder:
         most = math.ceil(high) - 1 if high_open else math.floor(high)
         if max(abs(least), abs(most)) > _EXACT:
             raise _unsupported(where, "an integer beyond 2^53")
+        _need_values(least, most, where)
         width = max(len(str(least)), len(str(most)))
         return {**rest, "minimum": least, "maximum": most}, width
 
     def _number(self, node: Node, where: str, inside: tuple[str, ...]) -> tuple[Node, int]:
-        del where, inside
+        del inside
         rest, (low, low_open), (high, high_open) = _range(node)
         if "multipleOf" not in rest:
             # six decimals; in a narrow range enough for a thousand values
@@ -176,11 +177,17 @@ class _Bounder:
         least, most = Decimal(repr(low)) / step, Decimal(repr(high)) / step
         least = math.floor(least) + 1 if low_open else math.ceil(least)
         most = math.ceil(most) - 1 if high_open else math.floor(most)
+        _need_values(least, most, where)
         rest |= {"minimum": float(least * step), "maximum": float(most * step)}
         exponent = step.as_tuple().exponent
         fraction = max(1, -exponent) if isinstance(exponent, int) else 1  # "2.0" may be written
         whole = max(len(str(math.floor(low))), len(str(math.ceil(high))))
         return rest, 1 + whole + 1 + fraction  # a sign: -0.5 rounds up to 0
+
+
+def _need_values(least: int, most: int, where: str) -> None:
+    if least > most:
+        raise _unsupported(where, "no value is within its bounds")
 
 
 def _range(node: Node) -> tuple[Node, tuple[float, bool], tuple[float, bool]]:

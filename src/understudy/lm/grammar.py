@@ -104,12 +104,14 @@ class GrammarMasker:
         Raises:
             LMError: The grammar gave up on a row, or no token can go on.
         """
-        free = b"\xff" * (-(-self._n_vocab // 32) * 4)
-        bits = b"".join(free if m is None else _bits(m) for m in (self._matchers[r] for r in rows))
-        # By hand: llguidance's own torch helper starts a compiler on its first call.
-        words = np.frombuffer(bits, np.uint8).reshape(len(rows), -1)
-        allowed = np.unpackbits(words, axis=1, bitorder="little")[:, : self._n_vocab]
-        return torch.from_numpy(allowed.astype(np.bool_))
+        allowed = np.ones((len(rows), self._n_vocab), np.bool_)
+        for place, row in enumerate(rows):
+            matcher = self._matchers[row]
+            if matcher is not None:
+                # By hand: llguidance's own torch helper starts a compiler on its first call.
+                words = np.frombuffer(_bits(matcher), np.uint8)
+                allowed[place] = np.unpackbits(words, bitorder="little")[: self._n_vocab]
+        return torch.from_numpy(allowed)
 
     def accept(self, row: int, token: int) -> None:
         """`row` has drawn `token`.
@@ -189,12 +191,13 @@ class _Pieces:
         special = {*self.special_token_ids, end}
         pieces = ["" if i in special else tokenizer.decode([i]) for i in range(len(tokenizer))]
         self.tokens = [b"" if "\ufffd" in piece else piece.encode() for piece in pieces]
-        spelled = b"".join(self.tokens[i] for i in self(_SAMPLE.encode()))
-        known = [i for i in self(_SAMPLE.encode()) if self.tokens[i]]
-        if tokenizer.decode(known) != spelled.decode():
+        known = self(_SAMPLE.encode())
+        if tokenizer.decode(known) != b"".join(self.tokens[i] for i in known).decode():
             raise LMError("no grammars with this tokenizer: its tokens' texts do not add up")
 
     def __call__(self, text: bytes) -> list[int]:
-        return self._tokenizer.encode(
+        """Tokens of `text`; what has no token of its own is left out, not made unknown."""
+        ids = self._tokenizer.encode(
             text.decode("utf-8", "replace"), add_special_tokens=False, split_special_tokens=True
         )
+        return [i for i in ids if self.tokens[i]]

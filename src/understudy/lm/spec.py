@@ -134,7 +134,7 @@ def _http(text: str) -> LMSpec:
 def _nearest(text: str, head: str) -> str:
     if _HUB_PAIR.fullmatch(text) or Path(text).is_dir():
         return f"did you mean hf:{text}? {_known()}"
-    near = difflib.get_close_matches(head.lower(), FORMS, n=1)
+    near = difflib.get_close_matches(head.lower(), FORMS, n=1, cutoff=0.5)
     return f"did you mean {FORMS[near[0]]}? {_known()}" if near else _known()
 
 
