@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.lm import local_cases as cases
 from understudy.lm.base import Completion, LMError, Unparsed
 from understudy.lm.cache import Cache
 from understudy.lm.chat import LocalChat
@@ -19,14 +20,15 @@ def cached():
     return CachedChoiceLM(LocalChat(tiny_model(), "tiny"), cache, Ledger(cache))
 
 
-def slow_path():
-    lm = tiny_model(rope_parameters={"rope_type": "default", "rope_theta": 500.0}, layers=3)
+def other_architecture():
+    lm = cases.gpt2()
+    assert lm.slow_because is not None
     return LocalChat(lm, "tiny", max_rows=3)
 
 
 GOOD = {
     "chat": lambda: LocalChat(tiny_model(), "tiny"),
-    "chat in small batches": slow_path,
+    "another architecture, in small batches": other_architecture,
     "cached chat": cached,
     "tokens": tiny_model,
     "tokens under LoRA": lambda: tiny_model(lora_rank=2),
@@ -142,7 +144,7 @@ class Scores(LocalChat):
     ("spoil", "found"),
     [
         (lambda scores: [s + 0.1 for s in scores], "probabilities sum to 1.1"),
-        (lambda scores: sorted(scores), "another order of options"),
+        (sorted, "another order of options"),
     ],
 )
 def test_broken_scores_are_found_out(spoil, found):

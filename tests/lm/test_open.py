@@ -1,18 +1,34 @@
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel, Field
 
 from understudy.lm import open as opening
-from understudy.lm.base import ChatLM, ChoiceLM, Choices, LMError, Request, Sampling, TrainableLM
+from understudy.lm.base import (
+    ChatLM,
+    ChoiceLM,
+    Choices,
+    LMError,
+    Regex,
+    Request,
+    Sampling,
+    TrainableLM,
+    Unparsed,
+)
 from understudy.lm.endpoint import EndpointLM
 from understudy.lm.fake import tiny_model
 from understudy.lm.open import open_lm, open_token_lm
 from understudy.lm.spec import FORMS, LMSpec, parse_spec
 from understudy.types import Message
+
+
+class Pair(BaseModel):
+    left: int = Field(ge=0, le=9)
 
 
 @pytest.mark.parametrize(
@@ -226,3 +242,49 @@ def test_vllm_without_vllm_says_which_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(LMError, match=r"understudy\[vllm\]"):
         open_lm("vllm:a/b")
+
+
+class FakeVllm(types.ModuleType):
+    """Takes the calls that vLLM's Python interface takes, and keeps them."""
+
+    def __init__(self):
+        super().__init__("vllm")
+        self.asked = []
+        self.SamplingParams = lambda **options: options
+        self.sampling_params = types.SimpleNamespace(StructuredOutputsParams=dict)
+        self.LLM = self.make
+
+    def make(self, *, model, trust_remote_code):
+        assert (model, trust_remote_code) == ("a/b", False)
+        return types.SimpleNamespace(chat=self.chat)
+
+    def chat(self, conversations, *, sampling_params, use_tqdm):
+        self.asked += zip(conversations, sampling_params, strict=True)
+        answers = [f"answer {i}" for i in range(len(conversations))]
+        return [
+            types.SimpleNamespace(
+                prompt_token_ids=[1, 2, 3],
+                outputs=[types.SimpleNamespace(text=a, token_ids=[4, 5], finish_reason="stop")],
+            )
+            for a in answers
+        ]
+
+
+def test_vllm_gets_messages_sampling_and_form(monkeypatch):
+    fake = FakeVllm()
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    lm = open_lm("vllm:a/b")
+    forms = (None, Choices(("answer 1", "b")), Regex("x+"), Pair)
+    replies = lm.chat([request(f"Q{i}", schema=form) for i, form in enumerate(forms)])
+    assert [r.text for r in replies] == [f"answer {i}" for i in range(4)]
+    assert replies[1].value == "answer 1"
+    assert isinstance(replies[2].value, Unparsed)
+    assert (replies[0].usage.prompt_tokens, replies[0].usage.completion_tokens) == (3, 2)
+    assert fake.asked[0][0] == [{"role": "user", "content": "Q0"}]
+    sampling = [params for _, params in fake.asked]
+    assert sampling[0]["max_tokens"] == 8
+    asked = [params["structured_outputs"] for params in sampling]
+    assert asked[:3] == [None, {"choice": ["answer 1", "b"]}, {"regex": "x+"}]
+    assert asked[3]["json"]["properties"]["left"] == {"type": "integer", "minimum": 0, "maximum": 9}
+    lm.chat([request("Q0", sample_index=1)])
+    assert fake.asked[4][1]["seed"] != sampling[0]["seed"]
