@@ -1,85 +1,179 @@
-"""A model in this process that answers messages, under a grammar where a form is asked for."""
+"""A model in this process as a ChatLM: batched, under grammars, with exact scores of choices."""
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import torch
 
 from understudy.lm import structured
-from understudy.lm.base import Completion, Reply, Request, Sampling, Schema
-from understudy.lm.grammar import Grammar, GrammarMasker
+from understudy.lm.base import Completion, LMError, Reply, Request, Sampling
+from understudy.lm.grammar import Grammar, GrammarMasker, Grammars
 from understudy.lm.local import LocalLM
 from understudy.types import Usage
 
 
-class LocalChat:
-    """A `LocalLM` as `ChatLM` and `ChoiceLM`.
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One answer to draw."""
 
-    Requests with equal sampling are one batch. A request's noise depends on its seed and sample index
-    alone. With a schema the form holds by construction; `max_tokens` is raised where a valid answer
-    could not be finished within it.
+    place: int
+    request: Request
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    grammar: Grammar | None
+    key: int
+
+
+class LocalChat:
+    """A `ChatLM` and `ChoiceLM` over a local model.
+
+    Requests with equal sampling run as one batch; equal prompts are encoded once. An answer's noise
+    depends on its prompt, `sampling.seed` and `sample_index` only, so it is the same in any batch.
+    An answer with a schema is drawn under its grammar and is always complete: `stop` is ignored, and
+    where `max_tokens` is less than the schema's own bounds may need, it gets what they may need.
+
+    Args:
+        lm: The model.
+        name: What it is called, in cache keys too.
+        max_rows: The most answers drawn at once; bounds the memory.
     """
 
-    def __init__(self, lm: LocalLM, *, name: str) -> None:
-        """`name` is the model's in cache keys and reports."""
-        self.lm, self._name = lm, name
-        self._grammars: dict[Schema, Grammar] = {}
+    def __init__(self, lm: LocalLM, name: str, *, max_rows: int = 256) -> None:
+        if max_rows < 1:
+            raise LMError(f"max_rows must be at least 1, got {max_rows}")
+        self.lm = lm
+        self._name = name
+        self._max_rows = max_rows
+        self._context: int | None = getattr(lm.model.config, "max_position_embeddings", None)
+        self._made: Grammars | None = None
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """Model and revision."""
         return self._name
 
     def chat(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answers in the order of `requests`."""
+        """Answers in the order of `requests`.
+
+        Raises:
+            LMError: A prompt or the form of an answer does not fit the model, or a schema has no
+                grammar. Nothing was drawn then.
+        """
+        rows = [self._row(place, request) for place, request in enumerate(requests)]
         replies: dict[int, Reply] = {}
-        batches: dict[tuple[Sampling, bool], list[int]] = {}
-        for i, request in enumerate(requests):
-            batches.setdefault((request.sampling, request.schema is not None), []).append(i)
-        for (sampling, _), places in batches.items():
-            answered = self._answer([requests[i] for i in places], sampling)
-            replies.update(zip(places, answered, strict=True))
-        return [replies[i] for i in range(len(requests))]
+        for batch in self._batches(rows):
+            start = time.monotonic()
+            completions = self._draw(batch)
+            share = (time.monotonic() - start) / sum(map(len, batch))
+            for group, answers in zip(batch, completions, strict=True):
+                for row, completion in zip(group, answers, strict=True):
+                    replies[row.place] = self._reply(row, completion, share)
+        return [replies[place] for place in range(len(requests))]
 
+    @torch.no_grad()
     def score_choices(self, request: Request, options: Sequence[str]) -> list[float]:
-        """Log-probability of each option as the whole answer, normalised over the options."""
-        end = min(self.lm.eos_ids)
+        """Natural-log probability of each option as the whole answer, normalised over options.
+
+        That of the option's tokens followed by any end token, at temperature 1. An option is
+        tokenised in the one way the tokenizer has for it.
+
+        Raises:
+            LMError: There is no option, two are equal, or prompt and option exceed the context.
+        """
+        if not options:
+            raise LMError("there are no options to score")
+        if len(set(options)) < len(options):
+            twice = next(option for option in options if list(options).count(option) > 1)
+            raise LMError(f"option {twice!r} is given twice")
         prompt = self.lm.prompt_ids(request.messages)
-        answers = [[*self.lm.encode(option), end] for option in options]
-        scores = self.lm.logprobs([prompt], [answers]).detach().double().sum(-1)
-        return (scores - scores.logsumexp(0)).tolist()
+        ends = sorted(self.lm.eos_ids)
+        answers = [[*self.lm.encode(option), end] for option in options for end in ends]
+        longest = len(prompt) + max(map(len, answers))
+        if self._context is not None and longest > self._context:
+            raise LMError(
+                f"prompt and option have {longest} tokens; the model's context is {self._context}"
+            )
+        scores = self.lm.logprobs([prompt], [answers]).double().sum(dim=1)
+        return scores.view(len(options), len(ends)).logsumexp(dim=1).log_softmax(dim=0).tolist()
 
-    def _answer(self, requests: Sequence[Request], sampling: Sampling) -> list[Reply]:
-        started = time.monotonic()
-        prompts = [self.lm.prompt_ids(r.messages) for r in requests]
-        masker = None
-        if requests[0].schema is not None:
-            grammars = [self._grammar(r.schema) for r in requests if r.schema is not None]
-            masker = GrammarMasker(self.lm, grammars)
-            longest = max(sampling.max_tokens, *(g.max_tokens for g in grammars))
-            sampling = replace(sampling, max_tokens=longest, stop=())
-        keys = [r.sample_index for r in requests]
-        groups = self.lm.sample(prompts, sampling, row_keys=keys, masker=masker)
-        seconds = (time.monotonic() - started) / len(requests)
-        return [
-            self._reply(r, p, g[0], seconds)
-            for r, p, g in zip(requests, prompts, groups, strict=True)
-        ]
+    def _row(self, place: int, request: Request) -> _Row:
+        prompt = tuple(self.lm.prompt_ids(request.messages))
+        digest = hashlib.blake2b(repr((prompt, request.sample_index)).encode(), digest_size=8)
+        key = int.from_bytes(digest.digest(), "little")
+        if request.schema is None:
+            return _Row(place, request, prompt, request.sampling, None, key)
+        left = None if self._context is None else self._context - len(prompt)
+        wanted = request.sampling.max_tokens
+        room = wanted if left is None else min(wanted, left)
+        grammar = self._grammars.grammar(request.schema, room)
+        if left is not None and grammar.max_tokens > left:
+            raise LMError(
+                f"an answer of this form can have {grammar.max_tokens} tokens, but the model's context"
+                f" of {self._context} leaves {max(left, 0)} after the prompt"
+            )
+        free = replace(request.sampling, stop=(), max_tokens=0)
+        return _Row(place, request, prompt, free, grammar, key)
 
-    def _reply(
-        self, request: Request, prompt: Sequence[int], found: Completion, seconds: float
-    ) -> Reply:
-        text = self.lm.decode(found.ids)
-        for stop in request.sampling.stop if request.schema is None else ():
-            text = text.split(stop, 1)[0]
-        usage = Usage(
-            calls=1, prompt_tokens=len(prompt), completion_tokens=len(found.ids), seconds=seconds
+    @property
+    def _grammars(self) -> Grammars:
+        if self._made is None:  # reading the vocabulary takes a moment; not all need it
+            lm = self.lm
+            n_vocab = lm.model.get_output_embeddings().weight.shape[0]
+            self._made = Grammars(lm.tokenizer, n_vocab, lm.eos_ids)
+        return self._made
+
+    def _batches(self, rows: Sequence[_Row]) -> list[list[list[_Row]]]:
+        """Rows that can be drawn together, as groups of equal length of rows of one prompt."""
+        alike: dict[tuple[Sampling, bool], dict[tuple[int, ...], list[_Row]]] = defaultdict(
+            lambda: defaultdict(list)
         )
-        value = structured.parse(text, request.schema) if request.schema is not None else None
-        return Reply(text, value, found.finish_reason, usage)
+        for row in rows:
+            alike[row.sampling, row.grammar is None][row.prompt].append(row)
+        most, batches = self._max_rows, list[list[list[_Row]]]()
+        for by_prompt in alike.values():
+            by_length: dict[int, list[list[_Row]]] = defaultdict(list)
+            for group in by_prompt.values():
+                for start in range(0, len(group), most):
+                    part = group[start : start + most]
+                    by_length[len(part)].append(part)
+            for length, groups in by_length.items():
+                step = most // length
+                batches += [groups[i : i + step] for i in range(0, len(groups), step)]
+        return batches
 
-    def _grammar(self, schema: Schema) -> Grammar:
-        if schema not in self._grammars:
-            self._grammars[schema] = Grammar(self.lm, schema)
-        return self._grammars[schema]
+    def _draw(self, batch: Sequence[Sequence[_Row]]) -> list[list[Completion]]:
+        rows = [row for group in batch for row in group]
+        sampling, masker = rows[0].sampling, None
+        grammars = [row.grammar for row in rows]
+        if grammars[0] is not None:
+            most = max(g.max_tokens for g in grammars if g is not None)
+            sampling = replace(sampling, max_tokens=most)
+            masker = GrammarMasker(grammars, self._grammars.n_vocab)
+        return self.lm.sample(
+            [group[0].prompt for group in batch],
+            sampling,
+            copies=len(batch[0]),
+            row_keys=[row.key for row in rows],
+            masker=masker,
+        )
+
+    def _reply(self, row: _Row, completion: Completion, seconds: float) -> Reply:
+        text = self.lm.decode(completion.ids)
+        cuts = [cut for stop in row.sampling.stop if (cut := text.find(stop)) >= 0]
+        usage = Usage(
+            calls=1,
+            prompt_tokens=len(row.prompt),
+            completion_tokens=len(completion.ids),
+            seconds=seconds,
+        )
+        reply = Reply(
+            text[: min(cuts, default=len(text))],
+            finish_reason=completion.finish_reason,
+            usage=usage,
+        )
+        return structured.settle(row.request, reply)

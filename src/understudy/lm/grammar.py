@@ -1,217 +1,203 @@
-"""Grammars for local models: an answer has its form by construction, whatever the model's size.
+"""Decoding under a grammar: an answer has the asked-for form, whatever the model's weights.
 
-A pydantic model, a regex or a list of choices becomes an llguidance grammar that says, token by token,
-what may come next. Everything without a bound gets one (strings 64 characters, arrays 16 items,
-integers ± 10⁹, numbers 3 decimals), so that an answer can always be finished within `max_tokens`.
+Grammars are llguidance's. What an answer may have as a form is a pydantic model (as JSON on one
+line, its properties in order), a regular expression, or a list of choices.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import llguidance
+import llguidance.hf
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
-from llguidance.hf import from_tokenizer
-from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from pydantic import BaseModel, PydanticUserError
+from torch import Tensor
 
-from understudy.lm.base import Choices, LMError, Regex, Schema
-from understudy.lm.local import LocalLM
-from understudy.lm.structured import json_schema
+from understudy.lm import structured
+from understudy.lm.base import Choices, LMError, Regex
+from understudy.lm.bounded import LADDER, OPTIONS, Caps, bound, lengths, reason
 
-MAX_STRING, MAX_ITEMS, MAX_INTEGER, DECIMALS = 64, 16, 10**9, 3
-REGEX_TOKENS = 256
-"""Most tokens of an answer under a regex, whose length is not computed."""
-_CHARACTER = r'[^"\\\x00-\x1f]'
+AnySchema = type[BaseModel] | Regex | Choices
+
+_SAMPLE = '{"a": [1, -2.5, "x y"], "b": null}'
 
 
+@dataclass(frozen=True, slots=True)
 class Grammar:
-    """A schema compiled for one model's tokenizer.
+    """A compiled grammar and the most tokens an answer under it has, its end included."""
+
+    matcher: llguidance.LLMatcher
+    """In its first state; to be copied."""
+    max_tokens: int
+
+
+class Grammars:
+    """Grammars over one tokenizer, compiled once for each schema.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        n_vocab: How many logits the model has.
+        eos_ids: The tokens that end an answer.
 
     Raises:
-        LMError: the grammar engine cannot express the schema; it says which part.
+        LMError: The tokenizer's tokens have no certain text.
     """
 
-    def __init__(self, lm: LocalLM, schema: Schema) -> None:
-        """Compiles `schema`."""
-        self.tokenizer: LLTokenizer = _tokenizer(lm)
-        if isinstance(schema, Regex):
-            source = LLMatcher.grammar_from_regex(schema.pattern)
-            self.max_tokens = REGEX_TOKENS
-        elif isinstance(schema, Choices):
-            source = LLMatcher.grammar_from_regex("|".join(re.escape(o) for o in schema.options))
-            self.max_tokens = 1 + max(len(o.encode()) for o in schema.options)
-        else:
-            document = json_schema(schema)
-            bounded, longest = _bound(document, document.get("$defs", {}), 0)
-            self.max_tokens = longest + 1
-            source = LLMatcher.grammar_from_json_schema(
-                json.dumps(bounded), overrides={"whitespace_flexible": False}
-            )
-        self._matcher = LLMatcher(self.tokenizer, source)
-        if error := self._matcher.get_error():
-            raise LMError(f"schema {schema!r} cannot be decoded under: {error.splitlines()[0]}")
+    def __init__(self, tokenizer: Any, n_vocab: int, eos_ids: frozenset[int]) -> None:
+        if not eos_ids:
+            raise LMError("a model without an end token cannot answer under a grammar")
+        self.n_vocab = n_vocab
+        self._ll = _vocabulary(tokenizer, n_vocab, sorted(eos_ids))
+        self._char_tokens = _char_tokens(tokenizer)
+        self._compiled = lru_cache(maxsize=256)(self._compile)
 
-    def start(self) -> LLMatcher:
-        """A matcher at the beginning of an answer."""
-        return self._matcher.deep_copy()
+    def grammar(self, schema: AnySchema, room: int) -> Grammar:
+        """The roomiest grammar whose answers have at most `room` tokens, end included.
+
+        What the schema bounds itself is never cut: if nothing fits, `max_tokens` of the result is
+        larger than `room`.
+
+        Raises:
+            LMError: The schema cannot be a grammar.
+        """
+        found = None
+        for caps in LADDER:
+            found = self._compiled(schema, caps)
+            if found.max_tokens <= room:
+                break
+        assert found is not None
+        return found
+
+    def _compile(self, schema: AnySchema, caps: Caps) -> Grammar:
+        if isinstance(schema, Choices):
+            text, width = _choices(schema)
+        elif isinstance(schema, Regex):
+            text, width = _regex(schema, caps, self._char_tokens)
+        else:
+            form, width = bound(_json_schema(schema), caps, self._char_tokens)
+            text = llguidance.LLMatcher.grammar_from_json_schema(form, overrides=OPTIONS)
+        matcher = llguidance.LLMatcher(self._ll, text, log_level=0)
+        if matcher.is_error():
+            raise LMError(f"no grammar for {_name(schema)}: {reason(matcher.get_error())}")
+        return Grammar(matcher, width + 1)
 
 
 class GrammarMasker:
-    """The sampler's hook: each row under its own grammar."""
+    """A sampler's `TokenMasker`: row r's answer follows the grammar `rows[r]`.
 
-    def __init__(self, lm: LocalLM, grammars: Sequence[Grammar]) -> None:
-        """One grammar per row."""
-        self._matchers = [grammar.start() for grammar in grammars]
-        self._size = lm.vocabulary_size
-        self._bits = allocate_token_bitmask(len(grammars), self._size)
-        self._ends = sorted(lm.eos_ids)
+    An end token is allowed only where the grammar accepts. Rows without a grammar are free.
+    """
 
-    def mask(self, rows: Sequence[int]) -> torch.Tensor:
-        """Bool [len(rows), V], True where the grammar allows the token."""
-        bits = self._bits[: len(rows)]
+    def __init__(self, rows: Sequence[Grammar | None], n_vocab: int) -> None:
+        self._matchers = [None if g is None else g.matcher.deep_copy() for g in rows]
+        self._n_vocab = n_vocab
+
+    def mask(self, rows: Sequence[int]) -> Tensor:
+        """Bool [len(rows), V], True where allowed.
+
+        Raises:
+            LMError: The grammar gave up on a row, or no token can go on.
+        """
+        allowed = np.ones((len(rows), self._n_vocab), np.bool_)
         for place, row in enumerate(rows):
-            fill_next_token_bitmask(self._matchers[row], bits, place)
-        # Unpacked by hand: the library's torch kernel compiles at its first call, for minutes.
-        flags = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")[:, : self._size]
-        return torch.from_numpy(flags.astype(bool))
+            matcher = self._matchers[row]
+            if matcher is not None:
+                # By hand: llguidance's own torch helper starts a compiler on its first call.
+                words = np.frombuffer(_bits(matcher), np.uint8)
+                allowed[place] = np.unpackbits(words, bitorder="little")[: self._n_vocab]
+        return torch.from_numpy(allowed)
 
     def accept(self, row: int, token: int) -> None:
-        """Moves a row's grammar on; an end token leaves it."""
-        if token not in self._ends and not self._matchers[row].consume_token(token):
-            raise LMError(
-                f"grammar refused a token it had allowed: {self._matchers[row].get_error()}"
-            )
+        """`row` has drawn `token`.
+
+        Raises:
+            LMError: The grammar does not allow it.
+        """
+        matcher = self._matchers[row]
+        if matcher is not None and not matcher.consume_token(token):
+            raise LMError(f"token {token} breaks the grammar: {reason(matcher.get_error())}")
+
+
+def _bits(matcher: llguidance.LLMatcher) -> bytes:
+    bits = matcher.compute_bitmask()
+    if matcher.is_error():
+        raise LMError(f"no token can go on under the grammar: {reason(matcher.get_error())}")
+    return bits
+
+
+def _json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return structured.json_schema(schema)
+    except PydanticUserError as error:
+        said = error.message.splitlines()[0]
+        raise LMError(f"no grammar for {schema.__name__}: {said}") from error
+
+
+def _name(schema: AnySchema) -> str:
+    return schema.__name__ if isinstance(schema, type) else repr(schema)[:80]
+
+
+def _choices(schema: Choices) -> tuple[str, int]:
+    if not schema.options:
+        raise LMError("a choice needs at least one option")
+    options = " | ".join(json.dumps(option, ensure_ascii=False) for option in schema.options)
+    return f"start: CHOICE\nCHOICE: {options}", max(len(o.encode()) for o in schema.options)
+
+
+def _regex(schema: Regex, caps: Caps, char_tokens: int) -> tuple[str, int]:
+    pattern = llguidance.regex_to_lark(schema.pattern, use_ascii="")
+    shortest, longest = lengths(f"^(?:{schema.pattern})$")
+    most = max(shortest, caps.string) if longest is None else longest
+    cut = f" & /(?s:.{{0,{most}}})/" if longest is None else ""
+    return f"start: TEXT\nTEXT: /{pattern}/{cut}", most * char_tokens
+
+
+def _char_tokens(tokenizer: Any) -> int:
+    """The most tokens one character takes: four where tokens may be bytes, else one."""
+    partial = any("\ufffd" in tokenizer.decode([i]) for i in range(len(tokenizer)))
+    return 4 if partial else 1
+
+
+def _vocabulary(tokenizer: Any, n_vocab: int, ends: list[int]) -> llguidance.LLTokenizer:
+    """The tokenizer as llguidance sees it: the bytes of each token."""
+    size = max(n_vocab, len(tokenizer))
+    if getattr(tokenizer, "is_fast", False):
+        try:
+            return llguidance.hf.from_tokenizer(tokenizer, n_vocab=size, eos_token=ends)
+        except ValueError as error:
+            if "decoder" not in str(error):
+                raise LMError(f"no grammars with this tokenizer: {error}") from error
+    return llguidance.LLTokenizer(
+        llguidance.TokenizerWrapper(_Pieces(tokenizer, ends[0])), n_vocab=size, eos_token=ends
+    )
 
 
 class _Pieces:
-    """A tokenizer whose tokens are whole characters, as llguidance wants to see it."""
+    """A tokenizer of whole characters, whose tokens' texts add up to the text."""
 
-    def __init__(self, lm: LocalLM) -> None:
-        self._lm = lm
-        self.eos_token_id, self.bos_token_id = min(lm.eos_ids), None
-        pieces = [lm.decode([i]) for i in range(lm.vocabulary_size)]
-        self.special_token_ids = [i for i, piece in enumerate(pieces) if not piece]
-        self.tokens = [p.encode() or f"<|{i}|>".encode() for i, p in enumerate(pieces)]
+    bos_token_id = None
 
-    def __call__(self, text: str) -> list[int]:
-        return self._lm.encode(text)
+    def __init__(self, tokenizer: Any, end: int) -> None:
+        self.eos_token_id = end
+        self._tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder
+        self.special_token_ids = [i for i, token in added.items() if token.special]
+        special = {*self.special_token_ids, end}
+        pieces = ["" if i in special else tokenizer.decode([i]) for i in range(len(tokenizer))]
+        self.tokens = [b"" if "\ufffd" in piece else piece.encode() for piece in pieces]
+        known = self(_SAMPLE.encode())
+        if tokenizer.decode(known) != b"".join(self.tokens[i] for i in known).decode():
+            raise LMError("no grammars with this tokenizer: its tokens' texts do not add up")
 
-
-def _tokenizer(lm: LocalLM) -> LLTokenizer:
-    try:
-        return from_tokenizer(
-            lm.tokenizer, n_vocab=lm.vocabulary_size, eos_token=sorted(lm.eos_ids), slices=[]
+    def __call__(self, text: bytes) -> list[int]:
+        """Tokens of `text`; what has no token of its own is left out, not made unknown."""
+        ids = self._tokenizer.encode(
+            text.decode("utf-8", "replace"), add_special_tokens=False, split_special_tokens=True
         )
-    except ValueError:  # a decoder it has no rule for: show it the tokens one by one
-        return LLTokenizer(TokenizerWrapper(_Pieces(lm)), n_vocab=lm.vocabulary_size, slices=[])
-
-
-def _bound(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    """The schema with every length bounded, and the most bytes an answer can have."""
-    if depth > 16:
-        raise LMError("schema: nested deeper than 16, or recursive; answers could not be bounded")
-    if "$ref" in node:
-        return _bound(definitions[node["$ref"].rsplit("/", 1)[-1]], definitions, depth + 1)
-    if "enum" in node or "const" in node:
-        values = node.get("enum", [node.get("const")])
-        return {"enum": values}, max(
-            len(json.dumps(v, ensure_ascii=False).encode()) for v in values
-        )
-    for key in ("anyOf", "oneOf", "allOf"):
-        if key in node:
-            parts = [_bound(part, definitions, depth + 1) for part in node[key]]
-            return {"anyOf" if key == "oneOf" else key: [p for p, _ in parts]}, max(
-                n for _, n in parts
-            )
-    bound = _BOUNDS.get(node.get("type", ""))
-    if bound is None:
-        raise LMError(f"schema: no type a grammar can bound in {json.dumps(node)[:120]}")
-    return bound(node, definitions, depth)
-
-
-def _object(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    if not isinstance(node.get("properties"), dict):
-        raise LMError("schema: an object needs named fields; a free mapping cannot be bounded")
-    found = {k: _bound(v, definitions, depth + 1) for k, v in node["properties"].items()}
-    size = 2 + sum(
-        len(json.dumps(k, ensure_ascii=False).encode()) + 3 + n for k, (_, n) in found.items()
-    )
-    bounded = {"type": "object", "properties": {k: v for k, (v, _) in found.items()}}
-    return bounded | {"required": list(found), "additionalProperties": False}, size
-
-
-def _array(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    most = node.get("maxItems", max(MAX_ITEMS, node.get("minItems", 0)))
-    kept: dict[str, Any] = {"type": "array", "minItems": node.get("minItems", 0), "maxItems": most}
-    if "prefixItems" in node:
-        parts = [_bound(part, definitions, depth + 1) for part in node["prefixItems"]]
-        size = 2 + sum(n + 2 for _, n in parts)
-        return kept | {"prefixItems": [p for p, _ in parts], "items": False}, size
-    item, size = _bound(node.get("items", {}), definitions, depth + 1)
-    return kept | {"items": item}, 2 + most * (size + 2)
-
-
-def _string(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    del definitions, depth
-    if "pattern" in node or "format" in node:
-        return node, REGEX_TOKENS
-    low = node.get("minLength", 0)
-    high = node.get("maxLength", max(MAX_STRING, low))
-    return {"type": "string", "pattern": f"^{_CHARACTER}{{{low},{high}}}$"}, 2 + 4 * high
-
-
-def _integer(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    del definitions, depth
-    low = node.get("minimum", node.get("exclusiveMinimum", -MAX_INTEGER - 1) + 1)
-    high = node.get("maximum", node.get("exclusiveMaximum", MAX_INTEGER + 1) - 1)
-    kept = {"type": "integer", "minimum": int(low), "maximum": int(high)}
-    if "multipleOf" in node:
-        kept["multipleOf"] = node["multipleOf"]
-    return kept, max(len(str(int(low))), len(str(int(high))))
-
-
-def _number(
-    node: dict[str, Any], definitions: dict[str, Any], depth: int
-) -> tuple[dict[str, Any], int]:
-    del definitions, depth
-    kept = {
-        "type": "number",
-        "minimum": -MAX_INTEGER,
-        "maximum": MAX_INTEGER,
-        "multipleOf": 10**-DECIMALS,
-    }
-    kept |= {
-        k: v
-        for k, v in node.items()
-        if k in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-    }
-    return kept, 16 + DECIMALS
-
-
-def _plain(size: int) -> Any:
-    return lambda node, definitions, depth: ({"type": node["type"]}, size)  # noqa: ARG005
-
-
-_BOUNDS: dict[str, Any] = {
-    "object": _object,
-    "array": _array,
-    "string": _string,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _plain(5),
-    "null": _plain(4),
-}
+        return [i for i in ids if self.tokens[i]]

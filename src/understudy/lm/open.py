@@ -1,46 +1,22 @@
-"""From an `--lm` string to a language model."""
+"""From the string that names a language model to the model."""
 
 from __future__ import annotations
 
-from importlib.resources import files
+import hashlib
+from importlib import resources
 from pathlib import Path
+
+import torch
 
 from understudy.lm.base import ChatLM, LMError
 from understudy.lm.cache import Cache
 from understudy.lm.chat import LocalChat
 from understudy.lm.endpoint import OPENAI_URL, EndpointLM
-from understudy.lm.ledger import Ledger
+from understudy.lm.ledger import Ledger, read_prices
 from understudy.lm.local import LocalLM
-from understudy.lm.replay import CachedChoiceLM, ReplayLM
+from understudy.lm.replay import CachedChoiceLM, CachedLM, ReplayLM, open_replay
 from understudy.lm.spec import LMSpec, parse_spec
-
-
-def pocket_folder() -> Path:
-    """The bundled model's Hugging Face folder.
-
-    Raises:
-        LMError: this installation has no bundled model.
-    """
-    folder = Path(str(files("understudy.lm") / "pocket"))
-    if not (folder / "model.safetensors").is_file():
-        raise LMError(
-            f"no bundled model in {folder}; make one: understudy policy pretrain --config recipes/pocket.toml"
-        )
-    return folder
-
-
-def open_token_lm(text: str, *, lora_rank: int | None = None, device: str = "cpu") -> LocalLM:
-    """A model whose tokens can be sampled, scored and trained.
-
-    Raises:
-        LMError: a malformed string, a model that cannot be loaded, or one without weights here.
-    """
-    spec = parse_spec(text)
-    if not spec.local:
-        raise LMError(
-            f"{text}: its weights are not in this process, and here they are needed; use pocket or hf:NAME_OR_PATH"
-        )
-    return _local(spec, lora_rank=lora_rank, device=device)
+from understudy.lm.vllm_chat import VllmChat
 
 
 def open_lm(
@@ -49,47 +25,123 @@ def open_lm(
     run_folder: Path | None = None,
     max_usd: float | None = None,
     max_tokens: int | None = None,
+    prices: Path | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> ChatLM:
-    """A model that answers messages, behind the cache and the ledger of a run.
+    """The model that answers; every call goes through a cache and a ledger.
 
     Args:
-        text: the LM string.
-        run_folder: the run whose `lm/` holds the cache and the ledger; in memory without one.
-        max_usd: no call is made that could pass this.
-        max_tokens: the same in tokens, prompt and answer.
+        text: `pocket`, `hf:NAME`, `openai:MODEL`, `http://host:port/v1#MODEL`, `vllm:NAME` or
+            `replay:FILE`; see `spec.FORMS`.
+        run_folder: Gets `lm/cache.sqlite` and `lm/ledger.json`; without it they are in memory.
+        max_usd: No call is made that could bring the money spent above this.
+        max_tokens: The same for tokens.
+        prices: A table of prices that goes before the bundled one.
+        device: Where a local model's weights go.
+        dtype: Their number type.
 
     Raises:
-        LMError: a malformed string, a missing key, file or model.
+        LMError: The string is no model, or the model cannot be opened. Nothing is downloaded or
+            spent for a string that is none.
     """
     spec = parse_spec(text)
-    if spec.kind == "replay":
-        return ReplayLM(Path(spec.name))
-    if spec.kind == "vllm":
-        raise LMError(
-            f"{text}: in-process vLLM is not in this version; start its server and use http://127.0.0.1:8000/v1#{spec.name}"
+    if spec.file is not None:
+        return open_replay(spec.file, spec.name or None)
+    table = read_prices(prices)
+    inner = None
+    if spec.has_weights:
+        inner = LocalChat(*_load(spec, None, device, dtype))
+    elif spec.kind == "vllm":
+        inner = VllmChat(spec.name)
+    folder = None if run_folder is None else run_folder / "lm"
+    cache = Cache(folder and folder / "cache.sqlite")
+    try:
+        ledger = Ledger(
+            cache,
+            prices=table,
+            max_usd=max_usd,
+            max_tokens=max_tokens,
+            export=folder and folder / "ledger.json",
         )
-    cache = Cache(run_folder / "lm" / "cache.sqlite" if run_folder else None)
-    export = run_folder / "lm" / "ledger.json" if run_folder else None
-    ledger = Ledger(cache, max_usd=max_usd, max_tokens=max_tokens, export=export)
-    if spec.local:
-        return CachedChoiceLM(LocalChat(_local(spec), name=text), cache, ledger)
-    url = OPENAI_URL if spec.kind == "openai" else spec.url
-    return EndpointLM(url, spec.name, cache=cache, ledger=ledger)
+        if isinstance(inner, LocalChat):
+            return CachedChoiceLM(inner, cache, ledger)
+        if inner is not None:
+            return CachedLM(inner, cache, ledger)
+        return EndpointLM(spec.url or OPENAI_URL, spec.name, cache=cache, ledger=ledger)
+    except BaseException:
+        cache.close()
+        raise
 
 
-def check_lm(text: str, *, max_usd: float | None = None) -> None:
+def check_opens(text: str, *, max_usd: float | None = None) -> None:
     """Opens a model and leaves nothing of it, for an error before there is a run directory.
 
     Raises:
-        LMError: as `open_lm`.
+        LMError: As `open_lm`.
     """
     lm = open_lm(text, max_usd=max_usd)
     if isinstance(lm, (EndpointLM, ReplayLM)):
         lm.close()
 
 
-def _local(spec: LMSpec, *, lora_rank: int | None = None, device: str = "cpu") -> LocalLM:
-    path = pocket_folder() if spec.kind == "pocket" else spec.name
-    return LocalLM.load(
-        path, adapter=spec.adapter, lora_rank=lora_rank, revision=spec.revision, device=device
+def open_token_lm(
+    text: str,
+    *,
+    lora_rank: int | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> LocalLM:
+    """The model whose weights can be trained.
+
+    Args:
+        text: `pocket` or `hf:NAME_OR_PATH[@REVISION][+adapter=PATH]`.
+        lora_rank: Puts a fresh LoRA adapter of this rank on.
+        device: Where the weights go.
+        dtype: Their number type.
+
+    Raises:
+        LMError: The string is no model or one without weights, or the model cannot be loaded.
+    """
+    spec = parse_spec(text)
+    if not spec.has_weights:
+        raise LMError(
+            f"training needs weights, and {text} gives none; use pocket or hf:NAME_OR_PATH"
+        )
+    return _load(spec, lora_rank, device, dtype)[0]
+
+
+def _load(
+    spec: LMSpec, lora_rank: int | None, device: str | torch.device, dtype: torch.dtype
+) -> tuple[LocalLM, str]:
+    """A local model, and its name with what makes its weights these and no others."""
+    where = _pocket() if spec.kind == "pocket" else spec.name
+    lm = LocalLM.load(
+        where,
+        adapter=spec.adapter,
+        lora_rank=lora_rank,
+        device=device,
+        dtype=dtype,
+        revision=spec.revision,
     )
+    name = "pocket" if spec.kind == "pocket" else f"hf:{spec.name}"
+    folder = Path(where)
+    commit = getattr(lm.model.config, "_commit_hash", None) or spec.revision or "main"
+    name += f"@{_digest(folder) if folder.is_dir() else commit}"
+    return lm, name if spec.adapter is None else f"{name}+adapter={_digest(spec.adapter)}"
+
+
+def _pocket() -> Path:
+    folder = Path(str(resources.files("understudy.lm").joinpath("pocket")))
+    if not (folder / "config.json").is_file():
+        raise LMError(f"the bundled model is missing: no {folder}; name one with hf:NAME_OR_PATH")
+    return folder
+
+
+def _digest(folder: Path) -> str:
+    """Of all weights in a folder: a trained checkpoint often has the path of the one before."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:12]

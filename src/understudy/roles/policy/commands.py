@@ -12,7 +12,7 @@ from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
 from understudy.lm.base import ChoiceLM, LMError, Sampling
-from understudy.lm.open import check_lm, open_lm, open_token_lm
+from understudy.lm.open import check_opens, open_lm, open_token_lm
 from understudy.lm.spec import parse_spec
 from understudy.roles.policy.config import (
     CompareConfig,
@@ -47,11 +47,11 @@ def run_train(config: PolicyConfig) -> Path:
         raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
     if config.reward.judge:
         # Local models alone give probabilities; opened here once, as an error leaves no run behind.
-        if not parse_spec(config.reward.judge).local:
+        if not parse_spec(config.reward.judge).has_weights:
             raise LMError(
                 f"reward.judge: {config.reward.judge} gives no probabilities to score with"
             )
-        check_lm(config.reward.judge)
+        check_opens(config.reward.judge)
     with _open_run("train", config.env, config) as run:
         judge = open_lm(config.reward.judge, run_folder=run.path) if config.reward.judge else None
         assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
@@ -70,9 +70,9 @@ def run_pretrain(config: PretrainConfig) -> Path:
 def run_eval(config: EvalConfig) -> Path:
     """Evaluates any language model on held-out problems; returns the run directory."""
     setting = make_setting(config.env, config.task, config.seed, config.problems)
-    lm = open_token_lm(config.lm) if parse_spec(config.lm).local else None
+    lm = open_token_lm(config.lm) if parse_spec(config.lm).has_weights else None
     if lm is None:
-        check_lm(config.lm, max_usd=config.max_usd)
+        check_opens(config.lm, max_usd=config.max_usd)
     with _open_run("eval", config.env, config) as run:
         sampling = Sampling(
             max_tokens=config.max_tokens,
