@@ -337,6 +337,29 @@ def test_answers_come_in_order_from_many_threads_and_inside_a_loop():
         assert [r.text for r in results[name]] == [answer_to(f"{name} {i}") for i in range(10)]
 
 
+def test_closing_ends_what_is_in_flight_and_leaves_it_unknown():
+    caught = []
+
+    def work(lm):
+        try:
+            lm.chat([ask("p"), ask("q")])
+        except LMError as error:
+            caught.append(str(error))
+
+    with chaos_server(latency=30.0) as server:
+        lm = EndpointLM(server.url, "m")
+        thread = threading.Thread(target=work, args=(lm,))
+        thread.start()
+        while server.in_flight < 2:
+            time.sleep(0.005)
+        lm.close()
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len(caught) == 1
+    assert "closed while requests were in flight" in caught[0]
+    assert lm.ledger.summary()["unknown"] == 2
+
+
 def test_no_more_in_flight_than_allowed_and_less_under_congestion():
     prompts = [f"p{i}" for i in range(40)]
     with chaos_server(latency=0.03) as server, EndpointLM(server.url, "m", max_in_flight=8) as lm:

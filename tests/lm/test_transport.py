@@ -142,3 +142,21 @@ def test_a_pause_holds_all():
 def test_at_least_one():
     with pytest.raises(LMError, match="at least 1"):
         Limiter(0)
+
+
+def test_a_slot_handed_to_someone_just_cancelled_is_passed_on():
+    async def run():
+        limiter = Limiter(1)
+
+        async def work():
+            async with limiter.slot():
+                return True
+
+        async with limiter.slot():
+            second = asyncio.create_task(work())
+            await asyncio.sleep(0)
+        second.cancel()  # its place was assigned, but it has not run since
+        assert await asyncio.wait_for(work(), 1.0)
+        assert limiter._active == 0
+
+    asyncio.run(run())

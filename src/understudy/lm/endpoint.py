@@ -13,7 +13,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent import futures
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -326,15 +327,26 @@ class _Loop:
         future = asyncio.run_coroutine_threadsafe(work, self._runner)
         try:
             return future.result()
+        except futures.CancelledError:
+            raise LMError(f"{self._name}: closed while requests were in flight") from None
         except BaseException:
             future.cancel()
             raise
 
-    def stop(self, last: Any) -> None:
+    def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Cancels what is in flight, runs `last` and ends the thread."""
+
+        async def finish() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await last()
+
         with self._lock:
             if self._runner is None or self._thread is None:
                 return
-            asyncio.run_coroutine_threadsafe(last(), self._runner).result()
+            asyncio.run_coroutine_threadsafe(finish(), self._runner).result()
             self._runner.call_soon_threadsafe(self._runner.stop)
             self._thread.join()
             self._runner.run_until_complete(self._runner.shutdown_default_executor())
