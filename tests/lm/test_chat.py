@@ -147,6 +147,11 @@ def test_a_small_max_tokens_still_gives_a_whole_form(chat):
     assert all(isinstance(reply.value, Pair) for reply in replies)
 
 
+def test_a_stop_string_does_not_cut_a_form(chat):
+    asked = [ask("x", schema=Pair, index=i, stop=("l", '"')) for i in range(5)]
+    assert all(isinstance(reply.value, Pair) for reply in chat.chat(asked))
+
+
 def test_an_answer_that_cannot_fit_the_context_is_refused_before_anything_is_drawn():
     lm = Counting(tiny_model(context=40))
     chat = LocalChat(lm, "tiny")

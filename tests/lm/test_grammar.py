@@ -305,7 +305,7 @@ def byte_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>")
 
 
-@pytest.mark.parametrize("schema", [Order, Open, Regex("é+[^a]")])
+@pytest.mark.parametrize("schema", [Order, Open, Regex("é+[^a]"), Regex("[à-ž]{9}")])
 def test_byte_level_tokens_keep_the_form_too(schema):
     tokenizer = byte_tokenizer()
     size = len(tokenizer) + 5  # more logits than tokens, as padded models have

@@ -178,15 +178,35 @@ def test_a_folder_opens_as_a_chat_that_is_recorded_and_replayed(folder, tmp_path
         replay.chat([request("Other")])
 
 
-def test_the_name_tells_weights_apart(folder, tmp_path):
-    tiny_model(seed=1).save(tmp_path / "other")
-    names = {open_lm(f"hf:{path}").name for path in (folder, tmp_path / "other", folder)}
-    assert len(names) == 2
+def test_the_name_tells_weights_apart(tmp_path):
+    names = []
+    for seed in (0, 1, 0):  # a checkpoint is often written over the one before
+        tiny_model(seed=seed).save(tmp_path)
+        names.append(open_lm(f"hf:{tmp_path}").name)
+    assert names[0] == names[2] != names[1]
+    assert all(name.startswith(f"hf:{tmp_path}@") for name in names)
+
+
+def test_an_adapter_is_put_on_and_named(folder, tmp_path):
     lm = open_token_lm(f"hf:{folder}", lora_rank=2)
-    lm.save_adapter(tmp_path / "adapter")
-    name = open_lm(f"hf:{folder}+adapter={tmp_path / 'adapter'}").name
-    assert name.startswith(f"hf:{folder}@")
-    assert "+adapter=" in name
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter += 0.3
+    lm.save_adapter(tmp_path)
+    plain, adapted = (open_lm(f"hf:{folder}{end}") for end in ("", f"+adapter={tmp_path}"))
+    assert adapted.name.startswith(f"{plain.name}+adapter=")
+    (first,), (second,) = plain.chat([request()]), adapted.chat([request()])
+    assert first.text != second.text
+
+
+def test_a_revision_is_asked_for(monkeypatch):
+    def load(name, **options):
+        raise LMError(f"{name} {options['revision']}")
+
+    monkeypatch.setattr(opening.LocalLM, "load", load)
+    for opener in (open_lm, open_token_lm):
+        with pytest.raises(LMError, match=r"^org/name v7$"):
+            opener("hf:org/name@v7")
 
 
 def test_a_cap_on_tokens_holds_for_a_local_model(folder):

@@ -26,6 +26,7 @@ from understudy.lm.bounded import LADDER, OPTIONS, Caps, bound, lengths, reason
 AnySchema = type[BaseModel] | Regex | Choices
 
 _SAMPLE = '{"a": [1, -2.5, "x y"], "b": null}'
+_SEEN = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,7 @@ class _Pieces:
     def __init__(self, tokenizer: Any, end: int) -> None:
         self.eos_token_id = end
         self._tokenizer = tokenizer
+        self._seen: dict[bytes, list[int]] = {}
         added = tokenizer.added_tokens_decoder
         self.special_token_ids = [i for i, token in added.items() if token.special]
         special = {*self.special_token_ids, end}
@@ -197,7 +199,11 @@ class _Pieces:
 
     def __call__(self, text: bytes) -> list[int]:
         """Tokens of `text`; what has no token of its own is left out, not made unknown."""
-        ids = self._tokenizer.encode(
-            text.decode("utf-8", "replace"), add_special_tokens=False, split_special_tokens=True
-        )
-        return [i for i in ids if self.tokens[i]]
+        if text not in self._seen:
+            # asked again and again for the same keys and brackets
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[text] = self._tokenizer.encode(
+                text.decode("utf-8", "replace"), add_special_tokens=False, split_special_tokens=True
+            )
+        return [i for i in self._seen[text] if self.tokens[i]]
