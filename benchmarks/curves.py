@@ -52,7 +52,10 @@ def draw(rows: list[dict], path: Path) -> None:
     for row in rows:
         if row["reward"]:
             kept = row["reward"]
-            smooth = [sum(kept[max(0, i - 4) : i + 1]) / len(kept[max(0, i - 4) : i + 1]) for i in range(len(kept))]
+            smooth = [
+                sum(kept[max(0, i - 4) : i + 1]) / len(kept[max(0, i - 4) : i + 1])
+                for i in range(len(kept))
+            ]
             left.plot(range(1, len(kept) + 1), smooth, color=COLOURS[row["algorithm"]], alpha=0.8)
     left.set(xlabel="iteration (64 answers)", ylabel="training reward, mean of 5", ylim=(0, 1))
     algorithms = list(dict.fromkeys(row["algorithm"] for row in rows))
@@ -65,7 +68,9 @@ def draw(rows: list[dict], path: Path) -> None:
                     n = row[name][when]
                     x, y = i + 0.4 * j - 0.2 + 0.08 * k, n["accuracy"]
                     bars = [[y - n["accuracy_low"]], [n["accuracy_high"] - y]]
-                    right.errorbar(x, y, yerr=bars, fmt=marker, mfc=fill, color=COLOURS[algorithm], ms=5)
+                    right.errorbar(
+                        x, y, yerr=bars, fmt=marker, mfc=fill, color=COLOURS[algorithm], ms=5
+                    )
     right.set_xticks(range(len(algorithms)), algorithms)
     right.set(ylabel="held-out accuracy", ylim=(0, 1.02))
     right.plot([], [], "ko", mfc="none", label="before")
