@@ -92,9 +92,7 @@ def _centred(rewards_UG: Tensor, valid_UG: Tensor | None) -> tuple[Tensor, Tenso
     return torch.where(valid, shifted - mean, 0.0), count
 
 
-def stepwise_leave_one_out(
-    rewards_UGT: Tensor, steps_UG: Tensor, gamma: float = 1.0
-) -> Tensor:
+def stepwise_leave_one_out(rewards_UGT: Tensor, steps_UG: Tensor, gamma: float = 1.0) -> Tensor:
     """Return to go per step less the siblings' mean return to go at the same step.
 
     A sibling that has ended counts as a return to go of 0. Averaging over the siblings still going

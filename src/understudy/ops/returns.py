@@ -80,7 +80,5 @@ def lambda_returns(
     Equal to rₜ + γ ((1 − λ) V(sₜ₊₁) + λ Gₜ₊₁), with V alone where the episode was cut and neither
     where it terminated. Arguments as for `gae`.
     """
-    advantages = gae(
-        rewards_BT, values_BT, next_values_BT, terminated_BT, ended_BT, gamma, lam
-    )
+    advantages = gae(rewards_BT, values_BT, next_values_BT, terminated_BT, ended_BT, gamma, lam)
     return advantages + values_BT
