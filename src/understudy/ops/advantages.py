@@ -40,8 +40,9 @@ def leave_one_out(rewards_UG: Tensor, valid_UG: Tensor | None = None) -> Tensor:
     Returns:
         Advantages [U, G], 0 where an answer has no other to compare with.
     """
-    centred, count = _centred(rewards_UG, valid_UG)
-    return centred * count / (count - 1).clamp(min=1)
+    shifted, valid, count = _shifted(rewards_UG, valid_UG)
+    others = shifted.sum(-1, keepdim=True) - shifted
+    return torch.where(valid & (count > 1), shifted - others / (count - 1).clamp(min=1), 0.0)
 
 
 def group_relative(
@@ -70,15 +71,17 @@ def group_relative(
     """
     if scale not in ("std", "none"):
         raise ValueError(f'group_relative: scale is "{scale}"; it must be "std" or "none"')
-    centred, count = _centred(rewards_UG, valid_UG)
+    shifted, valid, count = _shifted(rewards_UG, valid_UG)
+    mean = shifted.sum(-1, keepdim=True) / count.clamp(min=1)
+    centred = torch.where(valid, shifted - mean, 0.0)
     if scale == "none":
         return centred
     variance = (centred**2).sum(-1, keepdim=True) / (count - 1).clamp(min=1)
     return centred / (variance.sqrt() + eps)
 
 
-def _centred(rewards_UG: Tensor, valid_UG: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Rewards less the mean of their group's valid ones, 0 where invalid; and their number [U, 1]."""
+def _shifted(rewards_UG: Tensor, valid_UG: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Rewards less their group's least valid one, 0 where invalid; validity; the valid's number [U, 1]."""
     valid = torch.ones_like(rewards_UG, dtype=torch.bool) if valid_UG is None else valid_UG
     if valid.shape != rewards_UG.shape:
         raise ValueError(
@@ -87,9 +90,7 @@ def _centred(rewards_UG: Tensor, valid_UG: Tensor | None) -> tuple[Tensor, Tenso
         )
     least = torch.where(valid, rewards_UG, torch.inf).amin(-1, keepdim=True)
     shifted = torch.where(valid, rewards_UG - least, 0.0)
-    count = valid.sum(-1, keepdim=True)
-    mean = shifted.sum(-1, keepdim=True) / count.clamp(min=1)
-    return torch.where(valid, shifted - mean, 0.0), count
+    return shifted, valid, valid.sum(-1, keepdim=True)
 
 
 def stepwise_leave_one_out(rewards_UGT: Tensor, steps_UG: Tensor, gamma: float = 1.0) -> Tensor:

@@ -32,7 +32,7 @@ def k3(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor | None = None)
     return torch.exp(log_r) - 1.0 - log_r
 
 
-def kl_to_go(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor) -> Tensor:
+def kl_to_go(logprobs_BL: Tensor, reference_BL: Tensor, mask_BL: Tensor | None = None) -> Tensor:
     """Σ_{s≥t} (log π − log π_ref)(s), detached.
 
     Charged to the return of token t, its score-function gradient is that of the sequence's KL:

@@ -27,7 +27,8 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     p, z2 = successes / n, z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the edges the bounds are exact; rounding must not move them off the proportion itself.
+    return (centre - half if successes else 0.0), (centre + half if successes < n else 1.0)
 
 
 def bootstrap_ci(
