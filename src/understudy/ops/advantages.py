@@ -42,7 +42,7 @@ def leave_one_out(rewards_UG: Tensor, valid_UG: Tensor | None = None) -> Tensor:
     """
     shifted, valid, count = _shifted(rewards_UG, valid_UG)
     others = shifted.sum(-1, keepdim=True) - shifted
-    return torch.where(valid & (count > 1), shifted - others / (count - 1).clamp(min=1), 0.0)
+    return torch.where(valid, shifted - others / (count - 1).clamp(min=1), 0.0)
 
 
 def group_relative(
