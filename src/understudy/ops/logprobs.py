@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 CHUNK = 1 << 22
 """Most logits held at once (16 MiB in single precision)."""
@@ -25,16 +26,17 @@ def token_logprobs(
     hidden_BLD: Tensor,
     weight_VD: Tensor,
     ids_BL: Tensor,
-    *,
     temperature: float = 1.0,
     bias_V: Tensor | None = None,
+    *,
     product: Product = F.linear,
     chunk: int = CHUNK,
 ) -> Tensor:
-    """Log-probabilities [B, L] of ids under softmax((W h + b) / temperature), in single precision.
+    """Log-probabilities [B, L] of ids under softmax((W h + b) / temperature).
 
-    Where B · L · V is more than `chunk`, positions go through the head in parts whose logits are
-    made again in the backward pass, so that neither pass ever holds more than `chunk` of them.
+    In single precision at least. Where B · L · V is more than `chunk`, positions go through the
+    head in parts whose logits are made again in the backward pass, so that neither pass ever holds
+    more than `chunk` of them; then the result can be differentiated once.
 
     Args:
         hidden_BLD: hidden states that predict each token.
@@ -42,20 +44,91 @@ def token_logprobs(
         ids_BL: the tokens.
         temperature: of the distribution.
         bias_V: the output layer's bias, if any.
-        product: how hidden states are multiplied with the output layer.
+        product: how matrices are multiplied, x · weightᵀ + bias.
         chunk: most logits held at once.
+
+    Raises:
+        ValueError: there is not one hidden state per token, or the temperature is not positive.
     """
-
-    def score(hidden: Tensor, ids: Tensor) -> Tensor:
-        return selective_log_softmax(product(hidden, weight_VD, bias_V).float() / temperature, ids)
-
+    if hidden_BLD.shape[:-1] != ids_BL.shape:
+        raise ValueError(
+            f"token_logprobs: hidden states {list(hidden_BLD.shape)} for tokens "
+            f"{list(ids_BL.shape)}; there must be one per token"
+        )
+    if temperature <= 0:
+        raise ValueError(f"token_logprobs: temperature is {temperature}; it must be above 0")
     rows = max(1, chunk // len(weight_VD))
     if ids_BL.numel() <= rows:
-        return score(hidden_BLD, ids_BL)
-    parts = zip(hidden_BLD.flatten(0, 1).split(rows), ids_BL.flatten().split(rows), strict=True)
-    if not torch.is_grad_enabled():
-        return torch.cat([score(*part) for part in parts]).view(ids_BL.shape)
-    scored = [
-        checkpoint(score, *part, use_reentrant=False, preserve_rng_state=False) for part in parts
-    ]
-    return torch.cat([s for s in scored if s is not None]).view(ids_BL.shape)
+        logits = _widened(product(hidden_BLD, weight_VD, bias_V))
+        return selective_log_softmax(logits / temperature, ids_BL)
+    flat: Any = _InParts.apply(
+        hidden_BLD.flatten(0, -2), weight_VD, ids_BL.flatten(), bias_V, temperature, product, rows
+    )
+    return flat.view(ids_BL.shape)
+
+
+def _widened(logits: Tensor) -> Tensor:
+    """Half precision is too coarse for a sum over a vocabulary."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+class _InParts(torch.autograd.Function):
+    """`rows` positions at a time. With p = softmax(z / τ): ∂ log p[id] / ∂z = (1[id] − p) / τ."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        ids_N: Tensor,
+        bias_V: Tensor | None,
+        temperature: float,
+        product: Product,
+        rows: int,
+    ) -> Tensor:
+        ctx.save_for_backward(hidden_ND, weight_VD, ids_N, bias_V)
+        ctx.settings = temperature, product, rows
+        parts = zip(hidden_ND.split(rows), ids_N.split(rows), strict=True)
+        return torch.cat(
+            [
+                selective_log_softmax(_widened(product(h, weight_VD, bias_V)).div_(temperature), i)
+                for h, i in parts
+            ]
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        hidden_ND, weight_VD, ids_N, bias_V = ctx.saved_tensors
+        temperature, product, rows = ctx.settings
+        for_hidden, for_weight, _, for_bias, *_ = ctx.needs_input_grad
+        # Sums over parts are kept in the wider type: many small halves would be lost.
+        wide = grads[0].dtype
+        d_hidden = torch.empty_like(hidden_ND) if for_hidden else None
+        d_weight = torch.zeros_like(weight_VD, dtype=wide) if for_weight else None
+        d_bias = torch.zeros_like(bias_V, dtype=wide) if for_bias else None
+        for start in range(0, len(ids_N), rows):
+            part = slice(start, start + rows)
+            hidden, ids, grad = hidden_ND[part], ids_N[part, None], grads[0][part, None]
+            logits = _widened(product(hidden, weight_VD, bias_V)).div_(temperature)
+            d_logits = logits.softmax(-1).mul_(-grad / temperature)
+            del logits
+            d_logits.scatter_add_(-1, ids, grad / temperature)
+            if d_bias is not None:
+                d_bias += d_logits.sum(0)
+            d_logits = d_logits.to(hidden_ND.dtype)
+            if d_hidden is not None:
+                d_hidden[part] = product(d_logits, weight_VD.t(), None)
+            if d_weight is not None:
+                d_weight += product(d_logits.t(), hidden.t(), None)
+        return (
+            d_hidden,
+            None if d_weight is None else d_weight.to(weight_VD.dtype),
+            None,
+            None if d_bias is None else d_bias.to(bias_V.dtype),
+            None,
+            None,
+            None,
+        )

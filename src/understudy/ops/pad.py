@@ -16,7 +16,22 @@ def pad_ragged(
     side: Literal["left", "right"] = "right",
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Rows of different lengths as one tensor [B, L], and a mask [B, L] that is True at real entries."""
+    """Rows of different lengths as one tensor, and where it is real.
+
+    Args:
+        rows: B rows of numbers or truth values.
+        fill: what stands where a row has no entry.
+        side: where the padding goes.
+        dtype: of the tensor.
+
+    Returns:
+        The rows [B, L], L the longest one's length, and a mask [B, L] that is True at real entries.
+
+    Raises:
+        ValueError: `side` is neither "left" nor "right".
+    """
+    if side not in ("left", "right"):
+        raise ValueError(f'pad_ragged: side is "{side}"; it must be "left" or "right"')
     longest = max((len(r) for r in rows), default=0)
     values = torch.full((len(rows), longest), fill, dtype=dtype)
     mask = torch.zeros(len(rows), longest, dtype=torch.bool)

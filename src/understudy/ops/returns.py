@@ -1,4 +1,8 @@
-"""Returns and generalised advantages. Time runs along the last axis, T steps."""
+"""Returns and generalised advantages. Time runs along the last axis, T steps.
+
+Where a step does not count (padding, the value after a true end), its numbers are replaced, not
+multiplied by 0: whatever was left there, infinities and NaN included, reaches no result.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +21,13 @@ def discounted_returns(rewards_BT: Tensor, mask_BT: Tensor, gamma: float) -> Ten
     Returns:
         Returns to go [..., T].
     """
-    rewards = rewards_BT * mask_BT
+    rewards = torch.where(mask_BT, rewards_BT, 0.0)
     returns = torch.zeros_like(rewards)
     running = torch.zeros_like(rewards[..., 0])
     for t in reversed(range(rewards.shape[-1])):
         running = rewards[..., t] + gamma * running
         returns[..., t] = running
-    return returns * mask_BT
+    return torch.where(mask_BT, returns, 0.0)
 
 
 def gae(
@@ -53,10 +57,28 @@ def gae(
     Returns:
         Advantages [..., T].
     """
-    deltas = rewards_BT + gamma * next_values_BT * ~terminated_BT - values_BT
+    deltas = rewards_BT + gamma * torch.where(terminated_BT, 0.0, next_values_BT) - values_BT
     advantages = torch.zeros_like(deltas)
     running = torch.zeros_like(deltas[..., 0])
     for t in reversed(range(deltas.shape[-1])):
-        running = deltas[..., t] + gamma * lam * running * ~ended_BT[..., t]
+        running = deltas[..., t] + gamma * lam * torch.where(ended_BT[..., t], 0.0, running)
         advantages[..., t] = running
     return advantages
+
+
+def lambda_returns(
+    rewards_BT: Tensor,
+    values_BT: Tensor,
+    next_values_BT: Tensor,
+    terminated_BT: Tensor,
+    ended_BT: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """The λ-return, the target of the value function: Gₜ = Âₜ + V(sₜ) (Sutton & Barto, 12.2).
+
+    Equal to rₜ + γ ((1 − λ) V(sₜ₊₁) + λ Gₜ₊₁), with V alone where the episode was cut and neither
+    where it terminated. Arguments as for `gae`.
+    """
+    advantages = gae(rewards_BT, values_BT, next_values_BT, terminated_BT, ended_BT, gamma, lam)
+    return advantages + values_BT
