@@ -48,7 +48,8 @@ _SENTENCE = re.compile(r"[.!]\s+(?=[A-Z])")
 # One attached letter is a variable (72x) or a magnitude (5k) unless it is one of these units.
 _LETTERS = frozenset("mgslLhdCFKAVWJN°")
 _MAGNITUDES = frozenset(
-    "hundred thousand million billion trillion dozen k x e i pi squared cubed factorial".split()
+    {"hundred", "thousand", "million", "billion", "trillion", "dozen", "squared", "cubed"}
+    | {"k", "x", "e", "i", "pi", "factorial"}
 )
 
 

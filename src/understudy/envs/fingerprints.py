@@ -8,10 +8,15 @@ import re
 from understudy.envs.base import Problem, Task
 from understudy.envs.text_env import EnvError
 
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[-−+*×/÷^=<>%]")
+
 
 def fingerprint(problem: Problem) -> str:
-    """The same for questions that differ only in case, spacing or punctuation; numbers count."""
-    words = re.findall(r"\w+", problem.question.casefold())
+    """The same for questions that differ only in case, spacing or punctuation.
+
+    Numbers, decimals and the signs of arithmetic count: 3 + 2 and 3 - 2 are two problems.
+    """
+    words = _WORD.findall(problem.question.casefold())
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
