@@ -23,9 +23,12 @@ from understudy.envs.base import Problem
 Kind = Literal["correct", "format", "arithmetic", "reasoning", "unreadable"]
 MAX_RESPONSE = 1 << 16
 MAX_EQUATIONS = 64
-_PLAIN = str.maketrans({",": None, "−": "-", "$": None, "×": "*", "÷": "/"})
+_PLAIN = str.maketrans({"−": "-", "$": None, "×": "*", "÷": "/"})
 
 _WORD_NUMBER = re.compile(r"(?<![\d)])-\d+(?:\.\d+)?(?:/\d+)?|\d+(?:\.\d+)?(?:/\d+)?", re.ASCII)
+_COMMA = re.compile(r"(?<=\d),(?=\d{3})")
+# Two numbers in a row: what stands before the second is not part of its expression.
+_GAP = re.compile(r"(?<=[\d.)])[\t ]+(?=[\d.(])")
 _MARK = re.compile(r"####|answer is|boxed\{", re.IGNORECASE)
 # `48/2 = <<48/2=24>>24` states one equation, not two: the annotation's is kept.
 _ANNOTATED = re.compile(r"=[\t ]{0,8}<<")
@@ -50,8 +53,8 @@ class Diagnosis:
 
 def diagnose(problem: Problem, response: str) -> Diagnosis:
     """Says whether a response is right and, if not, what is wrong with it."""
-    text = response[-MAX_RESPONSE:].translate(_PLAIN)
-    gold = _as_fraction(problem.answer.translate(_PLAIN))
+    text = _plain(response[-MAX_RESPONSE:])
+    gold = _as_fraction(_plain(problem.answer))
     right, total, mended = _recompute(text)
     if gold is None:
         same = _after_mark(response) == problem.answer.strip()
@@ -67,6 +70,11 @@ def diagnose(problem: Problem, response: str) -> Diagnosis:
         given = last if marked is None else marked
         kind = "arithmetic" if given is not None and mended.get(given) == gold else "reasoning"
     return Diagnosis(kind, right, total)
+
+
+def _plain(text: str) -> str:
+    """Signs in one spelling, no currency, no commas inside numbers; any other comma ends an equation."""
+    return _COMMA.sub("", text.translate(_PLAIN)).replace(",", ";")
 
 
 def _after_mark(text: str) -> str | None:
@@ -132,10 +140,11 @@ def _equations(text: str) -> list[tuple[str, Fraction, Fraction | None]]:
         at = sign.start()
         left = _LEFT.search(text[max(0, at - SIDE) : at])
         right = _RIGHT.match(text, at + 1)
-        if not left or not right or not _OPERATION.search(left[0]):
+        expression = _GAP.split(left[0].strip())[-1] if left else ""
+        if not right or not _OPERATION.search(expression):
             continue
         leading = _LEADING.match(right[0].strip())
         if leading:
             whole = evaluate(right[0].rstrip(" \t+*/.-("))
-            found.append((left[0].strip(), Fraction(leading[0]), whole))
+            found.append((expression, Fraction(leading[0]), whole))
     return found[:MAX_EQUATIONS]

@@ -8,6 +8,7 @@ import re
 from understudy.envs.base import Problem, Task
 from understudy.envs.text_env import EnvError
 
+WHOLE = 50_000
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[-−+*×/÷^=<>%]")
 
 
@@ -23,8 +24,8 @@ def fingerprint(problem: Problem) -> str:
 def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
     """Compares the first `limit` problems of the test split with the training split.
 
-    A training split from a file is compared whole; of a procedural one, which is disjoint by
-    construction, as many problems as of the test split are drawn.
+    A training split of up to `WHOLE` problems is compared whole. Only procedural ones are larger, and
+    those are disjoint by construction: of them the first `limit` problems are compared.
 
     Raises:
         EnvError: a problem stands in both; it is named.
@@ -32,7 +33,7 @@ def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
     evaluated = {
         fingerprint(p): p.id for p in (test.problem(i) for i in range(min(limit, len(test))))
     }
-    for i in range(min(len(train), max(limit, 20_000 if len(train) <= 100_000 else 0))):
+    for i in range(len(train) if len(train) <= WHOLE else min(len(train), limit)):
         problem = train.problem(i)
         if (mark := fingerprint(problem)) in evaluated:
             raise EnvError(

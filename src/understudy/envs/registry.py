@@ -48,9 +48,11 @@ def make_task(env: str, *, split: str, **options: Any) -> Task:
     if env.startswith(GYM_PREFIX):
         return ReasoningGym(env.removeprefix(GYM_PREFIX), split, **options)
     factory = _find(env)
-    known = [p for p in inspect.signature(factory).parameters if p != "split"]
+    parameters = inspect.signature(factory).parameters
+    known = [p for p in parameters if p != "split"]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option in options:
-        if option not in known:
+        if option not in known and not takes_any:
             raise EnvError(
                 f"{env}: unknown option {option!r}{_nearest(option, known)}; it has {', '.join(known)}"
             )
