@@ -13,6 +13,8 @@ MAX_TEXT = 256
 MAX_DIGITS = 40
 MAX_OPERATIONS = 64
 MAX_DEPTH = 16
+MAX_PLACES = 6
+"""Decimals with more places than this are rounded."""
 
 _TOKEN = re.compile(r"\s*(?:(\d[\d,]*(?:\.\d+)?|\.\d+)|([-+*/()]))")
 _SAME = str.maketrans(
@@ -44,17 +46,14 @@ def evaluate(expression: str) -> Fraction | None:
 
 
 def show(value: Fraction) -> str:
-    """A number as a person writes it: integers plain, finite decimals exact, others to 2 places."""
-    if value.denominator == 1:
-        return str(value.numerator)
-    rest = value.denominator
-    for prime in (2, 5):
-        while rest % prime == 0:
-            rest //= prime
-    if rest == 1 and value.denominator <= 10**6:
-        whole = f"{float(value):.6f}".rstrip("0")
-        return whole.rstrip(".")
-    return f"{float(round(value, 2)):.2f}"
+    """A number as a person writes it: integers plain, short decimals exact, others to 2 places.
+
+    Exact integer arithmetic throughout: a float would write wrong digits for large numbers.
+    """
+    places = next((n for n in range(MAX_PLACES + 1) if 10**n % value.denominator == 0), 2)
+    scaled = round(value * 10**places)
+    sign, digits = "-" if scaled < 0 else "", str(abs(scaled)).rjust(places + 1, "0")
+    return f"{sign}{digits[:-places]}.{digits[-places:]}" if places else f"{sign}{digits}"
 
 
 class _NotArithmetic(Exception):

@@ -11,8 +11,11 @@ import numpy as np
 
 from understudy.envs.arithmetic import evaluate
 from understudy.envs.base import Grade, Problem
+from understudy.envs.text_env import EnvError
 
 SPLITS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
+LARGEST_TARGET = 1000
+MAX_DRAWS = 10_000
 
 
 class Countdown:
@@ -41,8 +44,8 @@ class Countdown:
             raise ValueError(f"countdown: split must be one of {', '.join(SPLITS)}, not {split!r}")
         if not 2 <= numbers <= 6:
             raise ValueError(f"countdown: numbers must be 2 to 6, not {numbers}")
-        if not 5 <= largest <= 1000:
-            raise ValueError(f"countdown: largest must be 5 to 1000, not {largest}")
+        if not 2 * numbers <= largest <= 1000:
+            raise ValueError(f"countdown: largest must be {2 * numbers} to 1000, not {largest}")
         if size < 1 or seed < 0:
             raise ValueError(
                 f"countdown: size must be at least 1 and seed at least 0, not {size} and {seed}"
@@ -60,19 +63,11 @@ class Countdown:
 
     def problem(self, index: int) -> Problem:
         """Problem `index`, drawn until its numbers fall into this split."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"countdown has {self.size} problems; there is no number {index}")
         key = [self.seed, list(SPLITS).index(self.split), index]
         rng = np.random.default_rng(np.random.SeedSequence(key))
-        while True:
-            given = [int(n) for n in rng.integers(1, self.largest + 1, size=self.numbers)]
-            expression, target = _combine(given, rng)
-            if not 1 <= target <= 1000:
-                continue
-            mark = f"{sorted(given)};{target}"
-            if (
-                int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8], "big") % 10
-                in SPLITS[self.split]
-            ):
-                break
+        given, expression, target = self._draw(rng)
         shown = ", ".join(map(str, given))
         return Problem(
             id=f"countdown/{self.split}/{self.seed}/{index}",
@@ -81,6 +76,20 @@ class Countdown:
             solution=f"#### {expression}",
             level=self.numbers,
             info={"numbers": tuple(given)},
+        )
+
+    def _draw(self, rng: np.random.Generator) -> tuple[list[int], str, int]:
+        """Numbers, an expression over them and its value, the first that belong to this split."""
+        for _ in range(MAX_DRAWS):
+            given = [int(n) for n in rng.integers(1, self.largest + 1, size=self.numbers)]
+            expression, target = _combine(given, rng)
+            mark = f"{sorted(given)};{target}".encode()
+            bucket = int.from_bytes(hashlib.sha256(mark).digest()[:8], "big") % 10
+            if 1 <= target <= LARGEST_TARGET and bucket in SPLITS[self.split]:
+                return given, expression, target
+        raise EnvError(
+            f"countdown: numbers={self.numbers} with largest={self.largest} hardly ever make a target "
+            f"of at most {LARGEST_TARGET}; lower one of them"
         )
 
     def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
@@ -95,7 +104,8 @@ class Countdown:
         value = evaluate(expression) if expression else None
         if value is None:
             return Grade(None, None, "no readable expression after ####")
-        used = Counter(int(n) for n in re.findall(r"\d+", expression))
+        # A decimal is one number, not the two on its sides.
+        used = Counter(Fraction(n) for n in re.findall(r"\d*\.?\d+", expression.replace(",", "")))
         if used - Counter(problem.info["numbers"]):
             return Grade(False, expression, "a number that was not given, or used twice")
         return Grade(value == Fraction(problem.answer), expression)

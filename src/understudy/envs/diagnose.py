@@ -23,12 +23,22 @@ from understudy.envs.base import Problem
 Kind = Literal["correct", "format", "arithmetic", "reasoning", "unreadable"]
 MAX_RESPONSE = 1 << 16
 MAX_EQUATIONS = 64
+_PLAIN = str.maketrans({"−": "-", "$": None, "×": "*", "÷": "/"})
 
-_WORD_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:/\d+)?")
+_WORD_NUMBER = re.compile(r"(?<![\d)])-\d+(?:\.\d+)?(?:/\d+)?|\d+(?:\.\d+)?(?:/\d+)?", re.ASCII)
+_COMMA = re.compile(r"(?<=\d),(?=\d{3})")
+# Two numbers in a row: what stands before the second is not part of its expression.
+_GAP = re.compile(r"(?<=[\d.)])[\t ]+(?=[\d.(])")
+_MARK = re.compile(r"####|answer is|boxed\{", re.IGNORECASE)
+# `48/2 = <<48/2=24>>24` states one equation, not two: the annotation's is kept.
+_ANNOTATED = re.compile(r"=[\t ]{0,8}<<")
 # One character class each and bounded on both sides: no text makes these backtrack.
-_LEFT = re.compile(r"[\d()\t +*/.-]{1,120}\Z")
-_RIGHT = re.compile(r"[\t ]{0,8}(?:<<)?(-?\d{1,40}(?:\.\d{1,40})?)(?!\d)")
-LEFT_SIDE = 120
+_LEFT = re.compile(r"[\d()\t +*/.-]{1,120}\Z", re.ASCII)
+_RIGHT = re.compile(r"[\d()\t +*/.-]{1,120}", re.ASCII)
+_LEADING = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?!\d)", re.ASCII)
+_OPERATION = re.compile(r"\d[\t )]{0,8}[-+*/][\t (-]{0,8}[\d.(]", re.ASCII)
+_OPERAND = re.compile(r"\d+(?:\.\d+)?|\.\d+", re.ASCII)
+SIDE = 120
 
 
 @dataclass(frozen=True)
@@ -43,41 +53,42 @@ class Diagnosis:
 
 def diagnose(problem: Problem, response: str) -> Diagnosis:
     """Says whether a response is right and, if not, what is wrong with it."""
-    text = response[-MAX_RESPONSE:].replace(",", "").replace("−", "-")
-    gold = _as_fraction(problem.answer.replace(",", ""))
-    right, total, repaired = _recompute(text)
-    marked, last = _marked(text), _last_number(text)
+    text = _plain(response[-MAX_RESPONSE:])
+    gold = _as_fraction(_plain(problem.answer))
+    right, total, mended = _recompute(text)
     if gold is None:
-        same = _marked_text(response) == problem.answer.strip()
+        same = _after_mark(response) == problem.answer.strip()
         return Diagnosis("correct" if same else "reasoning", right, total)
-    if marked is not None and marked == gold:
+    marked, last = _marked(text), _last_number(text)
+    if marked == gold:
         kind: Kind = "correct"
-    elif last is None:
+    elif marked is None and last is None:
         kind = "unreadable"
     elif marked is None and last == gold:
         kind = "format"
-    elif total and repaired == gold:
-        kind = "arithmetic"
     else:
-        kind = "reasoning"
+        given = last if marked is None else marked
+        kind = "arithmetic" if given is not None and mended.get(given) == gold else "reasoning"
     return Diagnosis(kind, right, total)
 
 
-def _marked_text(text: str) -> str | None:
-    """What follows the last mark, whatever it is."""
-    for line in reversed(text.splitlines()):
-        for mark in ("####", "answer is"):
-            if mark in line:
-                return line.rsplit(mark, 1)[1].strip(" :.$")
-    start = text.rfind("boxed{")
-    return text[start + 6 :].split("}", 1)[0].strip() if start >= 0 else None
+def _plain(text: str) -> str:
+    """Signs in one spelling, no currency, no commas inside numbers; any other comma ends an equation."""
+    return _COMMA.sub("", text.translate(_PLAIN)).replace(",", ";")
+
+
+def _after_mark(text: str) -> str | None:
+    """What follows the last mark on its line, whatever it is."""
+    marks = list(_MARK.finditer(text))
+    if not marks:
+        return None
+    rest = text[marks[-1].end() :].split("\n", 1)[0]
+    return rest.rsplit("}", 1)[0].strip() if "boxed" in marks[-1][0] else rest.strip(" :.$")
 
 
 def _marked(text: str) -> Fraction | None:
-    found = _marked_text(text)
-    if not found:
-        return None
-    numbers = _WORD_NUMBER.findall(found.replace("$", " ").replace("*", " "))
+    found = _after_mark(text)
+    numbers = _WORD_NUMBER.findall(found) if found else []
     return _as_fraction(numbers[0]) if len(numbers) == 1 else None
 
 
@@ -87,38 +98,53 @@ def _last_number(text: str) -> Fraction | None:
 
 
 def _as_fraction(text: str) -> Fraction | None:
-    plain = text.strip().strip("$%. ")
-    if len(plain) > 40 or not re.fullmatch(r"-?\d+(?:\.\d+)?(?:/0*[1-9]\d*)?", plain):
+    plain = text.strip(" %.")
+    if len(plain) > 40 or not _WORD_NUMBER.fullmatch(plain):
         return None
-    return Fraction(plain) if "." not in plain or "/" not in plain else None
+    above, _, below = plain.partition("/")
+    return None if below and int(below) == 0 else Fraction(above) / int(below or 1)
 
 
-def _recompute(text: str) -> tuple[int, int, Fraction | None]:
-    """Equations right, equations, and the last result when wrong ones are put right in turn."""
+def _recompute(text: str) -> tuple[int, int, dict[Fraction, Fraction]]:
+    """Equations right, equations, and what each wrongly computed number should have been."""
     right = total = 0
-    wrong_to_right: dict[str, str] = {}
-    result: Fraction | None = None
-    for left, written in _equations(text):
+    proper: dict[Fraction, Fraction] = {}
+    for left, written, whole in _equations(text):
         as_written = evaluate(left)
-        if as_written is None or not re.search(r"\d\s*[-+*/]\s*[\d(]", left):
+        if as_written is None:
             continue
         total += 1
-        right += as_written == Fraction(written)
+        # `3+4 = 7+1 = 8` is read kindly: 7 is what 3+4 gives; so is `2+3 = 4+1`.
+        agrees = as_written in (written, whole)
+        right += agrees
         # A result that was wrong before stands in later equations under its wrong name.
-        mended = re.sub(r"\d+(?:\.\d+)?", lambda n: wrong_to_right.get(n[0], n[0]), left)
-        result = evaluate(mended)
-        if result is not None and result != Fraction(written):
-            wrong_to_right[written] = str(result) if result.denominator == 1 else f"({result})"
-    return right, total, result
+        value = evaluate(_OPERAND.sub(lambda n: _mend(n[0], proper), left))
+        if value is None or value == written or (agrees and value == as_written):
+            proper.pop(written, None)
+        else:
+            proper[written] = value
+    return right, total, proper
 
 
-def _equations(text: str) -> list[tuple[str, str]]:
-    """What stands on both sides of the first equals signs: arithmetic and a number."""
-    found: list[tuple[str, str]] = []
-    signs = [sign.start() for sign in itertools.islice(re.finditer("=", text), 4 * MAX_EQUATIONS)]
-    for at in signs:
-        left = _LEFT.search(text[max(0, at - LEFT_SIDE) : at])
+def _mend(number: str, proper: dict[Fraction, Fraction]) -> str:
+    """A number, or what it should have been, as text that can stand in an expression."""
+    value = _as_fraction(number)
+    return f"({proper[value]})" if value is not None and value in proper else number
+
+
+def _equations(text: str) -> list[tuple[str, Fraction, Fraction | None]]:
+    """Left side, the number that follows, and the value of the whole right side, in order."""
+    text = _ANNOTATED.sub(" <<", text)
+    found: list[tuple[str, Fraction, Fraction | None]] = []
+    for sign in itertools.islice(re.finditer("=", text), 4 * MAX_EQUATIONS):
+        at = sign.start()
+        left = _LEFT.search(text[max(0, at - SIDE) : at])
         right = _RIGHT.match(text, at + 1)
-        if left and right:
-            found.append((left[0].strip(), right[1]))
+        expression = _GAP.split(left[0].strip())[-1] if left else ""
+        if not right or not _OPERATION.search(expression):
+            continue
+        leading = _LEADING.match(right[0].strip())
+        if leading:
+            whole = evaluate(right[0].rstrip(" \t+*/.-("))
+            found.append((expression, Fraction(leading[0]), whole))
     return found[:MAX_EQUATIONS]

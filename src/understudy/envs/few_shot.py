@@ -12,8 +12,12 @@ def few_shot(task: Task, count: int, rng: np.random.Generator) -> tuple[tuple[st
     """`count` pairs (question, worked answer) of different problems of a training split.
 
     Raises:
-        EnvError: the task has no worked answers, or fewer problems than asked for.
+        EnvError: not a training split, no worked answers, or fewer problems than asked for.
     """
+    if task.split != "train":
+        raise EnvError(
+            f"task.shots: examples come from the training split, not {task.name}'s {task.split}"
+        )
     if count > len(task):
         raise EnvError(
             f"task.shots: {task.name} has {len(task)} training problems, fewer than {count}"

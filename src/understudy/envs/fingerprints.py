@@ -8,18 +8,24 @@ import re
 from understudy.envs.base import Problem, Task
 from understudy.envs.text_env import EnvError
 
+WHOLE = 50_000
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[-−+*×/÷^=<>%]")
+
 
 def fingerprint(problem: Problem) -> str:
-    """The same for questions that differ only in case, spacing or punctuation; numbers count."""
-    words = re.findall(r"\w+", problem.question.casefold())
+    """The same for questions that differ only in case, spacing or punctuation.
+
+    Numbers, decimals and the signs of arithmetic count: 3 + 2 and 3 - 2 are two problems.
+    """
+    words = _WORD.findall(problem.question.casefold())
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
 def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
     """Compares the first `limit` problems of the test split with the training split.
 
-    A training split from a file is compared whole; of a procedural one, which is disjoint by
-    construction, as many problems as of the test split are drawn.
+    A training split of up to `WHOLE` problems is compared whole. Only procedural ones are larger, and
+    those are disjoint by construction: of them the first `limit` problems are compared.
 
     Raises:
         EnvError: a problem stands in both; it is named.
@@ -27,7 +33,7 @@ def assert_disjoint(train: Task, test: Task, *, limit: int) -> None:
     evaluated = {
         fingerprint(p): p.id for p in (test.problem(i) for i in range(min(limit, len(test))))
     }
-    for i in range(min(len(train), max(limit, 20_000 if len(train) <= 100_000 else 0))):
+    for i in range(len(train) if len(train) <= WHOLE else min(len(train), limit)):
         problem = train.problem(i)
         if (mark := fingerprint(problem)) in evaluated:
             raise EnvError(

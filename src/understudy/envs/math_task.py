@@ -5,18 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from understudy.envs import answers
 from understudy.envs.base import Grade, Problem
 from understudy.envs.gsm8k import read_rows
+from understudy.envs.math_answers import last_boxed, normal_form, same
 from understudy.envs.text_env import EnvError
-
-MAX_RESPONSE = 1 << 16
-_DROPPED = re.compile(
-    r"\\left|\\right|\\[,;:! ]|\\displaystyle|\\mathrm|\\text|\\mbox|\^\{?\\circ\}?|\\%|\\\$|\s"
-)
-_FRACTION = re.compile(r"\\[dt]frac")
-_SHORT_FRACTION = re.compile(r"\\frac(\d)(\d)")
-_SQRT = re.compile(r"\\sqrt(\d)")
 
 
 class Math:
@@ -66,36 +58,3 @@ def grade_boxed(problem: Problem, response: str) -> Grade:
     if found is None:
         return Grade(None, None, "no boxed answer")
     return Grade(same(found, last_boxed(problem.answer) or problem.answer), normal_form(found))
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last complete `\boxed{…}` or `\fbox{…}`; braces nest."""
-    text = text[-MAX_RESPONSE:]
-    for start in sorted(
-        (m.end() for m in re.finditer(r"\\(?:boxed|fbox)\s?\{", text)), reverse=True
-    )[:64]:
-        depth = 1
-        for i in range(start, min(len(text), start + 4096)):
-            depth += (text[i] == "{") - (text[i] == "}")
-            if depth == 0:
-                return text[start:i]
-    return None
-
-
-def normal_form(latex: str) -> str:
-    r"""One spelling for the usual variants: spaces, \\left, \\dfrac, \\frac12, units, a final stop."""
-    text = _FRACTION.sub(r"\\frac", latex[:4096])
-    text = _DROPPED.sub("", text)
-    text = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text)
-    text = _SQRT.sub(r"\\sqrt{\1}", text)
-    text = re.sub(r"^[a-zA-Z]\w?=", "", text).rstrip(".")
-    return text.replace("{,}", "").replace("$", "")
-
-
-def same(left: str, right: str) -> bool:
-    r"""Equal in normal form, or equal as numbers (1/2 = 0.5 = \\frac{1}{2})."""
-    a, b = normal_form(left), normal_form(right)
-    if a == b:
-        return True
-    x, y = answers.read_number(a), answers.read_number(b)
-    return x is not None and x == y

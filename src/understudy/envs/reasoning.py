@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from understudy.envs import answers
+from understudy.envs.answers import MAX_RESPONSE
 from understudy.envs.base import Grade, Problem
 from understudy.envs.text_env import EnvError
 
@@ -59,12 +59,11 @@ class ReasoningGym:
         )
 
     def grade(self, problem: Problem, response: str) -> Grade:
-        """The library's score of the marked answer (or the last line); 1 is right."""
-        text = response[-answers.MAX_ANSWER * 4 :].strip()
-        if not text:
-            return Grade(None, None, "empty response")
-        last = text.splitlines()[-1]
-        value = last.rsplit("####", 1)[-1].strip()
+        """The library's score of what follows the last `####`; 1 is right, unmarked is unreadable."""
+        _, mark, value = response[-MAX_RESPONSE:].rpartition("####")
+        value = value.strip()
+        if not mark or not value:
+            return Grade(None, None, "no marked answer")
         score = float(self._data.score_answer(answer=value, entry=problem.info["entry"]))
         return Grade(score >= 1.0, value, f"score {score:.2f}")
 

@@ -48,10 +48,12 @@ def make_task(env: str, *, split: str, **options: Any) -> Task:
     if env.startswith(GYM_PREFIX):
         return ReasoningGym(env.removeprefix(GYM_PREFIX), split, **options)
     factory = _find(env)
-    known = {
-        name: p for name, p in inspect.signature(factory).parameters.items() if name != "split"
-    }
+    parameters = inspect.signature(factory).parameters
+    known = {name: p for name, p in parameters.items() if name != "split"}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for option, value in options.items():
+        if option not in known and takes_any:
+            continue
         if option not in known:
             raise EnvError(
                 f"{env}: unknown option {option!r}{_nearest(option, list(known))}; it has {', '.join(known)}"

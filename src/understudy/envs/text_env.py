@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gymnasium as gym
-import numpy as np
 
 from understudy.envs import calculator
 from understudy.envs.base import Grade, Problem, Task
@@ -57,7 +56,11 @@ class TextEnv(gym.Env[str, str]):
         calculator: write results into `<<12*3=`, through `interject`.
         max_steps: lines after which a stepwise episode is truncated.
         unreadable: reward of an answer that cannot be read.
+        step_penalty: taken off the reward of every step.
         shaping: added to the last reward, from the problem, the response and its grade.
+
+    Raises:
+        EnvError: there is no such mode, or fewer than one step.
     """
 
     def __init__(
@@ -68,15 +71,22 @@ class TextEnv(gym.Env[str, str]):
         calculator: bool = True,
         max_steps: int = 12,
         unreadable: float = 0.0,
+        step_penalty: float = 0.0,
         shaping: Shaping | None = None,
     ) -> None:
+        if mode not in ("whole", "stepwise"):
+            raise EnvError(f"mode must be 'whole' or 'stepwise', not {mode!r}")
+        if max_steps < 1:
+            raise EnvError(f"max_steps must be at least 1, not {max_steps}")
         self.task, self.name = task, task.name
         self.stepwise, self.max_steps = mode == "stepwise", max_steps
         self.calculator, self.unreadable, self.shaping = calculator, unreadable, shaping
+        self.step_penalty = step_penalty
         self.observation_space, self.action_space = AnyText(), AnyText()
         self._problem: Problem | None = None
         self._written = ""
         self._lines = 0
+        self._over = True
 
     @property
     def triggers(self) -> tuple[str, ...]:
@@ -98,7 +108,7 @@ class TextEnv(gym.Env[str, str]):
                 f"{self.name}: no problem {chosen}; the {self.task.split} split has {len(self.task)}"
             )
         self._problem = self.task.problem(chosen)
-        self._written, self._lines = "", 0
+        self._written, self._lines, self._over = "", 0, False
         about = {
             "problem_id": self._problem.id,
             "question": self._problem.question,
@@ -108,22 +118,77 @@ class TextEnv(gym.Env[str, str]):
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Adds an action to the answer; grades it when the episode ends."""
-        if self._problem is None:
-            raise EnvError(f"{self.name}: step before reset")
+        if self._problem is None or self._over:
+            when = "before reset" if self._problem is None else "after the episode's end"
+            raise EnvError(f"{self.name}: step {when}; call reset first")
         self._written = (self._written + action)[-MAX_LENGTH:]
         self._lines += 1
         grade = self.task.grade(self._problem, self._written)
         terminated = not self.stepwise or not action.endswith("\n") or grade.value is not None
         truncated = not terminated and self._lines >= self.max_steps
         observation = f"{self._problem.question}\n{self._written}"[-MAX_LENGTH:]
+        reward = -self.step_penalty
         if not (terminated or truncated):
-            return observation, 0.0, False, False, {}
-        reward = self.unreadable if grade.correct is None else float(grade.correct)
+            return observation, reward, False, False, {}
+        self._over = True
+        reward += self.unreadable if grade.correct is None else float(grade.correct)
         if self.shaping is not None:
             reward += self.shaping(self._problem, self._written, grade)
         about = {"correct": grade.correct, "value": grade.value, "reason": grade.reason}
-        return observation, float(np.float32(reward)), terminated, truncated, about
+        return observation, reward, terminated, truncated, about
 
     def interject(self, text: str) -> str:
         """What the environment writes after an unfinished action: a calculator's result, or nothing."""
         return calculator.interject(text) if self.calculator else ""
+
+
+class TextVectorEnv:
+    """Several text environments stepped together; rows whose episode is over wait for the next reset.
+
+    Gymnasium's vector interface with automatic resets off, reduced to what text needs: lists of
+    strings, and None as the action of a row that is over.
+    """
+
+    def __init__(self, envs: Sequence[TextEnv]) -> None:
+        if not envs:
+            raise EnvError("a vector environment needs at least one environment")
+        self.envs, self.num_envs = tuple(envs), len(envs)
+        self._observations = [""] * self.num_envs
+        self._ends = [(True, False)] * self.num_envs
+
+    def reset(self, indices: Sequence[int]) -> tuple[list[str], list[dict[str, Any]]]:
+        """Starts row i on problem `indices[i]`."""
+        self._check("indices", indices)
+        begun = [env.reset(options={"index": i}) for env, i in zip(self.envs, indices, strict=True)]
+        self._observations = [observation for observation, _ in begun]
+        self._ends = [(False, False)] * self.num_envs
+        return list(self._observations), [info for _, info in begun]
+
+    def step(
+        self, actions: Sequence[str | None]
+    ) -> tuple[list[str], list[float], list[bool], list[bool], list[dict[str, Any]]]:
+        """Steps every row that is under way; the others keep their observation and earn 0.
+
+        Raises:
+            EnvError: an action for a row that is over, or none for one that is under way.
+        """
+        self._check("actions", actions)
+        for row, action in enumerate(actions):
+            if any(self._ends[row]) != (action is None):
+                state = "over" if action is not None else "under way"
+                raise EnvError(
+                    f"row {row} is {state}; its action must {'be' if action is not None else 'not be'} None"
+                )
+        rewards = [0.0] * self.num_envs
+        infos: list[dict[str, Any]] = [{} for _ in self.envs]
+        for row, action in enumerate(actions):
+            if action is not None:
+                stepped = self.envs[row].step(action)
+                self._observations[row], rewards[row], *_, infos[row] = stepped
+                self._ends[row] = stepped[2], stepped[3]
+        terminated, truncated = ([end[k] for end in self._ends] for k in (0, 1))
+        return list(self._observations), rewards, terminated, truncated, infos
+
+    def _check(self, what: str, given: Sequence[object]) -> None:
+        if len(given) != self.num_envs:
+            raise EnvError(f"{self.num_envs} rows need as many {what}, not {len(given)}")
