@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import time
+from pathlib import Path
 
 import torch
 from transformers import GenerationConfig
@@ -43,7 +44,7 @@ def main() -> None:
     config = GenerationConfig(
         do_sample=True, top_k=0, max_new_tokens=NEW, min_new_tokens=NEW, pad_token_id=4
     )
-    masker = _NeverEnd(lm.eos_ids, 100)
+    masker = NeverEnd(lm.eos_ids, 100)
 
     def ours() -> int:
         groups = lm.sample(prompts, Sampling(max_tokens=NEW), copies=COPIES, masker=masker)
@@ -76,9 +77,11 @@ def main() -> None:
         "torch": torch.__version__,
     }
     print(json.dumps(result, indent=2))
+    out = Path(__file__).parent / "results" / "sampler.json"
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-class _NeverEnd:
+class NeverEnd:
     """Suppresses the end tokens, as `min_new_tokens` does in transformers."""
 
     def __init__(self, eos_ids: frozenset[int], vocabulary: int) -> None:

@@ -1,0 +1,83 @@
+"""What README, docs and examples say is run, so that it stays true."""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.cli import COMMANDS, main
+from understudy.roles.policy.config import CompareConfig, PolicyConfig, PretrainConfig
+from understudy.run.config import load
+from understudy.run.fields import leaves
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RECIPES = {"demo": PolicyConfig, "compare": CompareConfig, "pocket": PretrainConfig}
+
+
+def commands() -> list[str]:
+    """The `understudy …` lines of ```sh blocks; ```text blocks are for reading."""
+    blocks = [
+        b for page in PAGES for b in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    return [
+        line for block in blocks for line in block.splitlines() if line.startswith("understudy ")
+    ]
+
+
+def test_there_are_commands_to_run():
+    assert len(commands()) >= 2
+
+
+@pytest.mark.parametrize("line", commands())
+def test_documented_commands_run(line: str, tmp_path: Path):
+    words = shlex.split(line.split("#")[0])[1:]
+    assert main([*words, "--debug", "--run.root", str(tmp_path), "--run.progress", "false"]) == 0
+
+
+def test_the_demo_recipe_runs(tmp_path: Path):
+    words = ["policy", "train", "--config", str(ROOT / "recipes/demo.toml"), "--debug"]
+    small = ["--iterations", "2", "--eval_problems", "8", "--prompts", "2", "--group", "2"]
+    assert main([*words, *small, "--run.root", str(tmp_path), "--run.progress", "false"]) == 0
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.stem)
+def test_recipes_load(path: Path):
+    load(RECIPES[path.stem], ["--config", str(path)])
+
+
+@pytest.mark.parametrize("name", ["own_algorithm", "own_environment"])
+def test_training_examples_run(name: str, tmp_path: Path):
+    script = [sys.executable, str(ROOT / "examples" / f"{name}.py"), "--debug"]
+    small = ["--iterations", "2", "--eval_problems", "8", "--run.root", str(tmp_path)]
+    if name == "own_environment":
+        small += ["--warm_start", "2"]
+    done = subprocess.run([*script, *small], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "held out" in done.stdout
+
+
+def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]):
+    runpy.run_path(str(ROOT / "examples" / "ask_structured.py"))["main"]("pocket")
+    day, scores = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"mood=[1-7] weather='(sun|rain)' hours_outside=\[.+\]", day)
+    assert scores.startswith("[-")
+
+
+def test_options_in_the_policy_page_exist():
+    known = {path for cls in (PolicyConfig, CompareConfig) for path in leaves(cls)}
+    text = (ROOT / "docs/roles/policy.md").read_text()
+    table = text[text.index("## From the original") :]
+    named = {o for o in re.findall(r"`--([a-z_.]+)", table) if o != "debug"}
+    assert named
+    assert named <= known | {"lm"}
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_setting_is_documented(name: str):
+    for leaf in leaves(COMMANDS[name].config()).values():
+        assert leaf.doc, leaf.path
