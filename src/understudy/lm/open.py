@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -74,15 +76,21 @@ def open_lm(
         raise
 
 
-def check_opens(text: str, *, max_usd: float | None = None) -> None:
-    """Opens a model and leaves nothing of it, for an error before there is a run directory.
-
-    Raises:
-        LMError: As `open_lm`.
-    """
-    lm = open_lm(text, max_usd=max_usd)
-    if isinstance(lm, (EndpointLM, ReplayLM)):
-        lm.close()
+@contextmanager
+def opened(
+    text: str, *, run_folder: Path | None = None, max_usd: float | None = None
+) -> Generator[ChatLM]:
+    """`open_lm` for the length of a block; then its connections, books and files are closed."""
+    lm = open_lm(text, run_folder=run_folder, max_usd=max_usd)
+    try:
+        yield lm
+    finally:
+        if isinstance(lm, (EndpointLM, ReplayLM)):
+            lm.close()
+        if isinstance(lm, (CachedLM, CachedChoiceLM)):
+            lm.ledger.export()
+        if isinstance(lm, (CachedLM, CachedChoiceLM, EndpointLM)):
+            lm.cache.close()
 
 
 def open_token_lm(

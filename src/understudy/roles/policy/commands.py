@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
 from understudy.lm.base import ChoiceLM, LMError, Sampling
-from understudy.lm.open import check_opens, open_lm, open_token_lm
+from understudy.lm.open import open_token_lm, opened
 from understudy.lm.spec import parse_spec
 from understudy.roles.policy.config import (
     CompareConfig,
@@ -51,9 +52,11 @@ def run_train(config: PolicyConfig) -> Path:
             raise LMError(
                 f"reward.judge: {config.reward.judge} gives no probabilities to score with"
             )
-        check_opens(config.reward.judge)
-    with _open_run("train", config.env, config) as run:
-        judge = open_lm(config.reward.judge, run_folder=run.path) if config.reward.judge else None
+        _check_opens(config.reward.judge)
+    with _open_run("train", config.env, config) as run, ExitStack() as stack:
+        judge = None
+        if config.reward.judge:
+            judge = stack.enter_context(opened(config.reward.judge, run_folder=run.path))
         assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
         train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
@@ -72,8 +75,8 @@ def run_eval(config: EvalConfig) -> Path:
     setting = make_setting(config.env, config.task, config.seed, config.problems)
     lm = open_token_lm(config.lm) if parse_spec(config.lm).has_weights else None
     if lm is None:
-        check_opens(config.lm, max_usd=config.max_usd)
-    with _open_run("eval", config.env, config) as run:
+        _check_opens(config.lm, max_usd=config.max_usd)
+    with _open_run("eval", config.env, config) as run, ExitStack() as stack:
         sampling = Sampling(
             max_tokens=config.max_tokens,
             temperature=config.temperature,
@@ -82,7 +85,9 @@ def run_eval(config: EvalConfig) -> Path:
         if lm is not None:
             act = partial(collect, lm, prompt=setting.prompt, sampling=sampling)
         else:
-            chat = open_lm(config.lm, run_folder=run.path, max_usd=config.max_usd)
+            chat = stack.enter_context(
+                opened(config.lm, run_folder=run.path, max_usd=config.max_usd)
+            )
             act = partial(collect_chat, chat, prompt=setting.prompt, sampling=sampling)
         indices = setting.test_indices(config.problems)
         found = evaluate(act, setting.test_env, indices, copies=config.samples)
@@ -123,6 +128,12 @@ def _setting(config: PolicyConfig) -> Setting:
         config.eval_problems,
         unreadable=config.reward.unreadable,
     )
+
+
+def _check_opens(text: str, max_usd: float | None = None) -> None:
+    """Opens a model and leaves nothing of it, so that an error comes before there is a run."""
+    with opened(text, max_usd=max_usd):
+        pass
 
 
 def _open_run(verb: str, env: str, config: Any) -> Run:
