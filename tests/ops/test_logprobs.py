@@ -53,7 +53,9 @@ def test_value_and_gradients_are_the_naive_ones(
 ):
     hidden, weight, ids, bias = case(seed, batch, length, 4, vocabulary)
     inputs = [hidden, weight, bias][: 2 + biased]
-    mine = token_logprobs(hidden, weight, ids, temperature, bias if biased else None, chunk=chunk)
+    mine = token_logprobs(
+        hidden, weight, ids, temperature, bias if biased else None, chunk=chunk, dtype=WIDE
+    )
     theirs = naive(hidden, weight, ids, temperature, bias if biased else None)
     torch.testing.assert_close(mine, theirs)
     upstream = torch.randn(ids.shape, generator=torch.Generator().manual_seed(seed), dtype=WIDE)
@@ -66,7 +68,8 @@ def test_value_and_gradients_are_the_naive_ones(
 def test_gradcheck(chunk):
     hidden, weight, ids, bias = case(0)
     assert torch.autograd.gradcheck(
-        lambda h, w, b: token_logprobs(h, w, ids, 0.7, b, chunk=chunk), (hidden, weight, bias)
+        lambda h, w, b: token_logprobs(h, w, ids, 0.7, b, chunk=chunk, dtype=WIDE),
+        (hidden, weight, bias),
     )
 
 
@@ -74,7 +77,7 @@ def test_gradcheck(chunk):
 def test_each_input_alone_can_need_a_gradient(wanted):
     hidden, weight, ids, bias = case(1)
     inputs = [x.detach().requires_grad_(i == wanted) for i, x in enumerate((hidden, weight, bias))]
-    found = token_logprobs(inputs[0], inputs[1], ids, 0.7, inputs[2], chunk=6)
+    found = token_logprobs(inputs[0], inputs[1], ids, 0.7, inputs[2], chunk=6, dtype=WIDE)
     found.sum().backward()
     (expected,) = torch.autograd.grad(
         naive(hidden, weight, ids, 0.7, bias).sum(), [(hidden, weight, bias)[wanted]]
@@ -164,3 +167,13 @@ def test_bad_input_is_one_clear_line():
         token_logprobs(hidden, weight, ids[:, :2])
     with pytest.raises(ValueError, match="temperature is 0; it must be above 0"):
         token_logprobs(hidden, weight, ids, 0)
+
+
+@pytest.mark.parametrize("chunk", [6, 1000])
+def test_single_precision_unless_asked_otherwise(chunk):
+    hidden, weight, ids, bias = case(8)
+    found = token_logprobs(hidden, weight, ids, 1.0, bias, chunk=chunk)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, naive(hidden, weight, ids, 1.0, bias).float())
+    grads = torch.autograd.grad(found.sum(), (hidden, weight, bias))
+    assert all(g.dtype == WIDE for g in grads)
