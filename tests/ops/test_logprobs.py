@@ -86,18 +86,19 @@ def test_each_input_alone_can_need_a_gradient(wanted):
     assert [x.grad is None for x in inputs].count(True) == 2
 
 
-def test_half_precision_is_summed_in_single():
-    hidden, weight, ids, bias = case(2, 4, 8, 16, 50, torch.bfloat16)
-    for chunk in (60, 10_000):
-        found = token_logprobs(hidden, weight, ids, 1.0, bias, chunk=chunk)
-        assert found.dtype == torch.float32
-        grads = torch.autograd.grad(found.sum(), (hidden, weight, bias))
-        assert all(g.dtype == torch.bfloat16 for g in grads)
-        wide = [x.detach().float().requires_grad_() for x in (hidden, weight, bias)]
-        exact = naive(wide[0], wide[1], ids, 1.0, wide[2])
-        torch.testing.assert_close(found, exact, atol=0.05, rtol=0.02)
-        for mine, theirs in zip(grads, torch.autograd.grad(exact.sum(), wide), strict=True):
-            assert (mine.float() - theirs).norm() / theirs.norm() < 0.02
+@pytest.mark.parametrize("chunk", [50, 100_000])
+def test_half_precision_is_summed_in_single(chunk):
+    """Also over the 1,024 parts that the smaller chunk makes of it."""
+    hidden, weight, ids, bias = case(2, 16, 64, 16, 50, torch.bfloat16)
+    found = token_logprobs(hidden, weight, ids, 1.0, bias, chunk=chunk)
+    assert found.dtype == torch.float32
+    grads = torch.autograd.grad(found.sum(), (hidden, weight, bias))
+    assert all(g.dtype == torch.bfloat16 for g in grads)
+    wide = [x.detach().float().requires_grad_() for x in (hidden, weight, bias)]
+    exact = naive(wide[0], wide[1], ids, 1.0, wide[2])
+    torch.testing.assert_close(found, exact, atol=0.1, rtol=0.02)
+    for mine, theirs in zip(grads, torch.autograd.grad(exact.sum(), wide), strict=True):
+        assert (mine.float() - theirs).norm() / theirs.norm() < 0.01
 
 
 class Largest:

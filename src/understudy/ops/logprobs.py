@@ -63,7 +63,9 @@ def token_logprobs(
     rows = max(1, chunk // len(weight_VD))
     if ids_BL.numel() <= rows:
         logits = product(hidden_BLD, weight_VD, bias_V).to(dtype)
-        return selective_log_softmax(logits / temperature, ids_BL)
+        # A division by 1 would be one more copy of the logits, in both passes.
+        scaled = logits if temperature == 1 else logits / temperature
+        return selective_log_softmax(scaled, ids_BL)
     head = _Head(product, temperature, dtype, rows)
     flat: Any = _InParts.apply(hidden_BLD.flatten(0, -2), weight_VD, ids_BL.flatten(), bias_V, head)
     return flat.view(ids_BL.shape)
@@ -79,7 +81,7 @@ class _Head(NamedTuple):
 
     def logits(self, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None) -> Tensor:
         logits = self.product(hidden_ND, weight_VD, bias_V).to(self.dtype)
-        return logits.div_(self.temperature)
+        return logits if self.temperature == 1 else logits.div_(self.temperature)
 
 
 class _InParts(torch.autograd.Function):
