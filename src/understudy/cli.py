@@ -95,7 +95,7 @@ def _list(config: ListConfig) -> None:
 
 @dataclass(frozen=True)
 class LMCheckConfig:
-    """Asks a language model two questions, to see that it is reached and keeps to a form."""
+    """Tries every promise of a language model with about 60 short answers."""
 
     POSITIONAL: ClassVar = ("lm",)
 
@@ -106,18 +106,17 @@ class LMCheckConfig:
 
 
 def _lm_check(config: LMCheckConfig) -> None:
-    from understudy.lm.base import Choices, LMError, Request, Sampling, Unparsed
-    from understudy.lm.open import open_lm
-    from understudy.types import Message
+    from understudy.lm.base import LMError
+    from understudy.lm.check import check_lm
+    from understudy.lm.open import opened
 
-    lm = open_lm(config.lm, max_usd=config.max_usd)
-    sampling = Sampling(max_tokens=16, temperature=0.0)
-    free = Request((Message("user", "What is 2 + 3?"),), sampling)
-    form = Request((Message("user", "Is 2 + 3 = 5?"),), sampling, schema=Choices(("yes", "no")))
-    for name, reply in zip(("free", "yes or no"), lm.chat([free, form]), strict=True):
-        print(f"{lm.name}  {name}: {reply.text!r} ({reply.finish_reason}), {reply.usage}")
-        if isinstance(reply.value, Unparsed):
-            raise LMError(f"{config.lm}: did not keep to the form: {reply.value.reason}")
+    with opened(config.lm, max_usd=config.max_usd) as lm:
+        report = check_lm(lm)
+    for promise in report.checked:
+        print(f"tried: {promise}")
+    if report.problems:
+        raise LMError(f"{config.lm}: {'; '.join(report.problems)}")
+    print(f"{config.lm}: keeps all {len(report.checked)} promises")
 
 
 @dataclass(frozen=True)
@@ -146,33 +145,16 @@ class EnvCheckConfig:
 
 
 def _env_check(config: EnvCheckConfig) -> None:
-    import numpy as np
-    from gymnasium.utils.env_checker import check_env
-
-    from understudy.envs.base import Demonstrates
-    from understudy.envs.registry import make, make_task
-    from understudy.envs.text_env import EnvError
+    from understudy.envs.check import check_env, check_task
+    from understudy.envs.registry import make_task
+    from understudy.envs.text_env import TextEnv
 
     options = {} if config.path is None else {"path": config.path}
-    try:
-        check_env(make(config.env, options=options), skip_render_check=True)
-    except (AssertionError, ValueError) as error:
-        raise EnvError(f"{config.env}: {error}") from error
     task = make_task(config.env, split="train", **options)
-    print(f"{config.env}: {len(task)} training problems")
-    if isinstance(task, Demonstrates):
-        rng = np.random.default_rng(0)
-        problems = [task.problem(index) for index in range(min(config.problems, len(task)))]
-        # Some tasks also show answers that are unmarked, and so cannot be read; none may be wrong.
-        read = 0
-        for problem in problems:
-            grade = task.grade(problem, task.demonstration(problem, rng))
-            if grade.correct is False:
-                raise EnvError(f"{config.env}: the worked answer to {problem.id} is graded wrong")
-            read += grade.correct is True
-        if not read:
-            raise EnvError(f"{config.env}: no worked answer can be read by its own grader")
-        print(f"{config.env}: {read} of {len(problems)} worked answers graded right, none wrong")
+    check_task(task, problems=config.problems)
+    for mode in ("whole", "stepwise"):
+        check_env(TextEnv(task, mode=mode))
+    print(f"{config.env}: {len(task)} training problems; keeps all rules")
 
 
 COMMANDS: dict[str, Command] = {
@@ -203,7 +185,9 @@ COMMANDS: dict[str, Command] = {
         _policy("run_pretrain"),
         resumable=True,
     ),
-    "lm check": Command("See that a language model answers.", lambda: LMCheckConfig, _lm_check),
+    "lm check": Command(
+        "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check
+    ),
     "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
     "env check": Command(
         "See that an environment is in order.", lambda: EnvCheckConfig, _env_check
