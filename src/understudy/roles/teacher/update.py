@@ -1,0 +1,117 @@
+"""PPO with a teacher: the clipped surrogate, the value's loss, entropy, and the distillation term.
+
+PPO: Schulman et al., arXiv 1707.06347; the term: kickstarting, Schmitt et al., arXiv 1803.03835,
+on the student's own states. Unlike LLM4Teach, the advantages are GAE's, and a state where the
+gate is closed adds nothing to the term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy import ops
+from understudy.roles.teacher.config import TeacherConfig
+from understudy.roles.teacher.student import Student
+from understudy.rollout.steps import Segment
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A segment with what the update makes of it; [T, R] where nothing else is said."""
+
+    segment: Segment
+    advantages: Tensor
+    returns: Tensor
+    logprobs: Tensor
+    gate: Tensor
+    """Where the teacher is followed, 0 or 1."""
+
+
+def prepare(segment: Segment, gate: Tensor | None, config: TeacherConfig) -> Lesson:
+    """Advantages and returns of a segment."""
+    advantages = ops.gae(
+        *(
+            getattr(segment, name).T
+            for name in ("rewards", "values", "next_values", "terminated", "ended")
+        ),
+        config.gamma,
+        config.gae_lambda,
+    ).T
+    logprobs = ops.selective_log_softmax(segment.logits, segment.actions)
+    every = torch.ones_like(segment.values)
+    return Lesson(segment, advantages, advantages + segment.values, logprobs, every if gate is None else gate)
+
+
+def update(
+    student: Student,
+    optimizer: torch.optim.Optimizer,
+    lesson: Lesson,
+    config: TeacherConfig,
+    weight: float,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Some passes over one segment; returns means over its minibatches."""
+    rl = config.method != "cloning"
+    parts = list[dict[str, float]]()
+    for _ in range(config.epochs):
+        for some in minibatches(lesson, config.minibatch, student.recurrent, rng):
+            segment, teacher = some.segment, some.segment.teacher
+            outlook = student.unroll(segment.features, segment.hidden, segment.starts)
+            logprobs = ops.selective_log_softmax(outlook.logits, segment.actions)
+            advantages = some.advantages
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            surrogate, clipped = ops.ppo_clip(
+                logprobs, some.logprobs, advantages, config.clip, config.clip
+            )
+            value = ops.value_loss(outlook.values, some.returns, segment.values, config.value_clip)
+            entropy = ops.entropy(outlook.logits).mean()
+            loss = config.value_coef * value.mean()
+            if rl:
+                loss = loss + surrogate.mean() - config.entropy_coef * entropy
+            stats = {"loss_policy": surrogate.mean(), "loss_value": value.mean(), "entropy": entropy}
+            if teacher is not None and weight > 0:
+                apart = ops.distillation(outlook.logits, teacher, config.distill.loss)
+                distill = (some.gate * apart).mean()
+                loss = loss + weight * distill
+                stats |= {"loss_distill": distill}
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(student.parameters(), config.max_grad_norm)
+            optimizer.step()
+            stats |= {"grad_norm": norm, "clipped": clipped.float().mean()}
+            parts.append({name: float(value) for name, value in stats.items()})
+    return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
+
+
+def minibatches(
+    lesson: Lesson, size: int, recurrent: bool, rng: np.random.Generator
+) -> Iterator[Lesson]:
+    """The lesson in random parts of `size` steps: of any steps, or of whole rows for a memory."""
+    steps, rows = lesson.advantages.shape
+    if recurrent:
+        for chosen in np.array_split(rng.permutation(rows), max(1, steps * rows // size)):
+            yield _pick(lesson, lambda x, i=torch.from_numpy(chosen): x[:, i], torch.from_numpy(chosen))
+        return
+    order = torch.from_numpy(rng.permutation(steps * rows))
+    for chosen in order.split(size):
+        yield _pick(lesson, lambda x, i=chosen: x.flatten(0, 1)[i][None], chosen % rows)
+
+
+def _pick(lesson: Lesson, pick, rows: Tensor) -> Lesson:
+    segment = lesson.segment
+    some = replace(
+        segment,
+        features={name: pick(value) for name, value in segment.features.items()},
+        hidden=segment.hidden[rows],
+        **{
+            name: pick(getattr(segment, name))
+            for name in ("starts", "actions", "logits", "values", "next_values", "rewards", "terminated", "ended")
+        },
+        teacher=None if segment.teacher is None else pick(segment.teacher),
+    )
+    return Lesson(some, *(pick(getattr(lesson, n)) for n in ("advantages", "returns", "logprobs", "gate")))

@@ -1,0 +1,120 @@
+"""Environments as rows of actors: what a student needs of them, whatever they are.
+
+A world is a batch of environments with one or more agents each; every (environment, agent) is a
+row. The learner sees rows only, so that one update serves a single agent in a grid and several in
+a particle world.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from understudy.envs.grid.codes import ACTIONS
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+Observation = Mapping[str, Any]
+Features = dict[str, Tensor]
+"""What a network reads; the first axis is rows."""
+
+MISSION_BUCKETS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one step of all rows brought."""
+
+    observation: Observation
+    rewards: Floats
+    """[R]"""
+    terminated: Bools
+    """[R]"""
+    truncated: Bools
+    """[R]"""
+    final: Observation | None
+    """The last observation of the episodes that ended; None where none did."""
+
+
+class World(Protocol):
+    """N environments as R rows."""
+
+    rows: int
+    agents: int
+    """Rows of one environment; they lie side by side."""
+    actions: int
+
+    def reset(self, seed: int) -> Observation:
+        """Starts every episode anew; environment i is seeded with `seed` + i."""
+        ...
+
+    def step(self, actions: Ints) -> Turn:
+        """One action per row; ended episodes begin anew at once."""
+        ...
+
+    def features(self, observation: Observation) -> Features:
+        """An observation as a network reads it."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything the future depends on, as arrays and JSON values."""
+        ...
+
+    def set_state(self, state: Mapping[str, Any]) -> Observation:
+        """Goes back to a state; returns the observation."""
+        ...
+
+
+class GridWorld:
+    """A vector environment of remembered maps: door-key rooms, or any MiniGrid or BabyAI task."""
+
+    def __init__(self, env: Any, *, missions_vary: bool = False) -> None:
+        """`env` observes {image, mission}, as `DoorKeyVector` does, and restarts in the same step.
+
+        Args:
+            env: the environments.
+            missions_vary: whether the mission is told to the student.
+        """
+        self.env = env
+        self.rows, self.agents, self.actions = env.num_envs, 1, len(ACTIONS)
+        self.missions_vary = missions_vary
+
+    def reset(self, seed: int) -> Observation:
+        """See `World`."""
+        return self.env.reset(seed=seed)[0]
+
+    def step(self, actions: Ints) -> Turn:
+        """See `World`."""
+        observation, rewards, terminated, truncated, infos = self.env.step(actions)
+        return Turn(observation, rewards, terminated, truncated, infos.get("final_obs"))
+
+    def features(self, observation: Observation) -> Features:
+        """The map, uint8 [R, W, H, 4]; the mission's words and pairs of words in hashed buckets."""
+        made = {"image": torch.from_numpy(observation["image"])}
+        if self.missions_vary:
+            made["mission"] = torch.from_numpy(np.stack([_bag(m) for m in observation["mission"]]))
+        return made
+
+    def get_state(self) -> dict[str, Any]:
+        """See `World`."""
+        return self.env.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> Observation:
+        """See `World`."""
+        return self.env.set_state(state)
+
+
+def _bag(mission: str) -> npt.NDArray[np.uint8]:
+    words = mission.lower().split()
+    bag = np.zeros(MISSION_BUCKETS, np.uint8)
+    for piece in (*words, *(" ".join(pair) for pair in zip(words, words[1:], strict=False))):
+        bag[zlib.crc32(piece.encode()) % MISSION_BUCKETS] = 1
+    return bag
