@@ -33,6 +33,8 @@ class Grade:
     value: str | None = None
     """The answer that was read, canonical."""
     reason: str = ""
+    score: float | None = None
+    """The reward, where it is more than right or wrong; None is 1 or 0."""
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from understudy.envs.arithmetic import evaluate
 from understudy.envs.base import Problem
@@ -49,6 +49,15 @@ class Diagnosis:
     equations_right: int
     """Equations whose two sides are equal as written."""
     equations: int
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """A task whose answers are no numbers and that says itself what is wrong with one."""
+
+    def diagnose(self, problem: Problem, response: str) -> Diagnosis:
+        """Says whether a response is right and, if not, what is wrong with it."""
+        ...
 
 
 def diagnose(problem: Problem, response: str) -> Diagnosis:

@@ -11,6 +11,7 @@ from typing import Any
 from understudy.envs import gsm8k, math_task
 from understudy.envs.base import Grade, Problem, Task
 from understudy.envs.countdown import Countdown
+from understudy.envs.grid.plan_task import PlanDoorKey
 from understudy.envs.reasoning import ReasoningGym
 from understudy.envs.text_env import EnvError, TextEnv
 from understudy.envs.word_problems import WordProblems
@@ -22,6 +23,7 @@ _TASKS: dict[str, Factory] = {
     "gsm8k": gsm8k.GSM8K,
     "math": math_task.Math,
     "countdown": Countdown,
+    "plan/doorkey": PlanDoorKey,
 }
 GYM_PREFIX = "reasoning-gym/"
 

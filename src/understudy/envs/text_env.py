@@ -131,7 +131,10 @@ class TextEnv(gym.Env[str, str]):
         if not (terminated or truncated):
             return observation, reward, False, False, {}
         self._over = True
-        reward += self.unreadable if grade.correct is None else float(grade.correct)
+        if grade.correct is None:
+            reward += self.unreadable
+        else:
+            reward += float(grade.correct) if grade.score is None else grade.score
         if self.shaping is not None:
             reward += self.shaping(self._problem, self._written, grade)
         about = {"correct": grade.correct, "value": grade.value, "reason": grade.reason}

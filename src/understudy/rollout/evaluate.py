@@ -14,7 +14,7 @@ from typing import Protocol
 
 from understudy import ops
 from understudy.envs.base import Problem
-from understudy.envs.diagnose import diagnose
+from understudy.envs.diagnose import Diagnoses, Diagnosis, diagnose
 from understudy.envs.text_env import TextEnv
 from understudy.types import Episode
 
@@ -106,14 +106,18 @@ def evaluate(
         keys = [(start + u) * copies + g for u in range(len(some)) for g in range(copies)]
         episodes += act(envs[: len(some) * copies], some, copies=copies, row_keys=keys)
         problems += [envs[0].task.problem(i) for i in some]
-    return _summary(problems, episodes, copies)
+    task = envs[0].task
+    return _summary(problems, episodes, copies, task.diagnose if isinstance(task, Diagnoses) else diagnose)
 
 
 def _summary(
-    problems: Sequence[Problem], episodes: Sequence[Sequence[Episode]], copies: int
+    problems: Sequence[Problem],
+    episodes: Sequence[Sequence[Episode]],
+    copies: int,
+    verdict: Callable[[Problem, str], Diagnosis],
 ) -> Evaluation:
     found = [
-        [diagnose(p, str(e.info["text"])) for e in group]
+        [verdict(p, str(e.info["text"])) for e in group]
         for p, group in zip(problems, episodes, strict=True)
     ]
     flat = [d for group in found for d in group]

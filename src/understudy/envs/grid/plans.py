@@ -79,6 +79,35 @@ def _step(text: str, objects: Sequence[str]) -> Step:
     raise PlanError(f"{text[:40]!r} is no step; there is {', '.join((*ALONE, *WITH_OBJECT))}")
 
 
+def candidates(objects: Sequence[str], held: str = "") -> list[Plan]:
+    """Every plan of one step that means something here: what a model's probabilities are over.
+
+    One step is enough for most scenes, as the skills walk to a thing before they use it, and the
+    question is put again as soon as the scene reads otherwise.
+    """
+    steps = [Step(verb) for verb in ALONE]
+    for name in objects:
+        kind = name.split()[-1]
+        if name != held:
+            steps.append(Step("go to", name))
+            if kind in ("key", "ball", "box"):
+                steps.append(Step("pick up", name))
+        if kind == "door":
+            steps.append(Step("open", name))
+    if held:
+        steps.append(Step("drop", held))
+    return [(step,) for step in steps]
+
+
+INSTRUCTIONS = (
+    "You guide a robot in a grid world. It sees only what is near, carries at most one thing, and "
+    "a locked door opens to a key of its own colour in its hand. Say what it does next, as a plan "
+    "of one to four steps such as: pick up key\n"
+    "Steps: explore, explore walls, explore middle, go to X, pick up X, drop X, open X, wait.\n"
+)
+"""What a model that knows nothing of these tasks needs to be told before a scene."""
+
+
 def pattern(objects: Sequence[str]) -> str:
     """A regular expression of exactly the plans for these objects."""
     step = "|".join(ALONE)

@@ -35,6 +35,8 @@ from understudy.envs.grid.codes import (
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
+STATES = ("open", "closed", "locked")
+"""Of doors."""
 THINGS = (KEY, BALL, BOX, DOOR, GOAL)
 """What is worth a word and can be gone to."""
 
@@ -120,7 +122,7 @@ def describe(scene: Scene, missions: Sequence[str]) -> list[Words]:
     matters = np.isin(scene.kind, (*THINGS, LAVA))
     code = np.where(
         matters,
-        1 + scene.kind.astype(int) + 16 * scene.colour.astype(int) + 128 * (scene.state == OPEN),
+        1 + scene.kind + 16 * scene.colour.astype(int) + 128 * scene.state.astype(int),
         0,
     )
     flat = np.sort(code.reshape(n, -1), axis=1)
@@ -138,16 +140,16 @@ def describe(scene: Scene, missions: Sequence[str]) -> list[Words]:
 
 
 def _words(found: Sequence[int], held: int, held_colour: int, mission: str) -> Words:
-    carried = [(held, held_colour, False)] if held != EMPTY else []
-    things = [(v % 16, v // 16 % 8, v >= 128) for v in found if v % 16 != LAVA]
+    carried = [(held, held_colour, 0)] if held != EMPTY else []
+    things = [(v % 16, v // 16 % 8, v // 128) for v in found if v % 16 != LAVA]
     # Colours are said where they tell things apart or the mission speaks of them.
     coloured = len({colour for kind, colour, _ in (*things, *carried) if kind != GOAL}) > 1
     coloured |= any(colour in mission.split() for colour in COLOURS)
 
-    def name(thing: tuple[int, int, bool]) -> str:
-        kind, colour, is_open = thing
-        words = ["open"] * (is_open and kind == DOOR)
-        words += [COLOURS[colour]] * (coloured and kind != GOAL)
+    def name(thing: tuple[int, int, int]) -> str:
+        kind, colour, state = thing
+        words = [STATES[state]] if kind == DOOR else []
+        words += [COLOURS[colour]] if coloured and kind != GOAL else []
         return " ".join([*words, OBJECTS[kind]])
 
     counts = Counter(name(thing) for thing in sorted(things))

@@ -23,7 +23,6 @@ from understudy.envs.grid.codes import (
     GOAL,
     KEY,
     OBJECTS,
-    OPEN,
     PICKUP,
     RIGHT,
     TOGGLE,
@@ -41,7 +40,7 @@ from understudy.envs.grid.paths import (
     to_bits,
 )
 from understudy.envs.grid.plans import EXPLORE, Plan, Step
-from understudy.envs.grid.scene import Scene, seen
+from understudy.envs.grid.scene import STATES, Scene, seen
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -149,8 +148,9 @@ def matching(scene: Scene, name: str) -> Bools:
     colours = [COLOURS.index(word) for word in words[:-1] if word in COLOURS]
     if colours:
         where &= scene.colour == colours[0]
-    if kind == DOOR:
-        where &= (scene.state == OPEN) == ("open" in words)
+    states = [STATES.index(word) for word in words[:-1] if word in STATES]
+    if kind == DOOR and states:
+        where &= scene.state == states[0]
     return where
 
 
