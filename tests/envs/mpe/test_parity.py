@@ -17,7 +17,9 @@ PEERS: dict[str, Any] = {
 }
 
 
-def compare(task: str, worlds: int, steps: int, seed: int, lean: float = 0.0, **options: Any) -> int:
+def compare(
+    task: str, worlds: int, steps: int, seed: int, lean: float = 0.0, **options: Any
+) -> int:
     """Steps both with the same actions; agents repeat their last action with probability `lean`."""
     ours = MpeVector(task, worlds, **options)
     peers = [PEERS[task].parallel_env(**options) for _ in range(worlds)]
@@ -45,7 +47,9 @@ def compare(task: str, worlds: int, steps: int, seed: int, lean: float = 0.0, **
             if truncated[i]:
                 assert last is not None
                 for agent in ours.agents:
-                    np.testing.assert_allclose(last[agent][i], theirs[i][agent], rtol=1e-6, atol=1e-6)
+                    np.testing.assert_allclose(
+                        last[agent][i], theirs[i][agent], rtol=1e-6, atol=1e-6
+                    )
                 theirs[i] = peer.reset()[0]
     return contacts
 

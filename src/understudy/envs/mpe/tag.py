@@ -38,9 +38,7 @@ class Tag:
 
     name = "simple_tag"
 
-    def __init__(
-        self, num_good: int = 1, num_adversaries: int = 3, num_obstacles: int = 2
-    ) -> None:
+    def __init__(self, num_good: int = 1, num_adversaries: int = 3, num_obstacles: int = 2) -> None:
         for option, value, least in (
             ("num_good", num_good, 1),
             ("num_adversaries", num_adversaries, 1),

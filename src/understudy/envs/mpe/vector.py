@@ -45,9 +45,7 @@ class MpeVector:
         EnvError: unknown task or option, or a value out of range.
     """
 
-    def __init__(
-        self, task: str, num_envs: int, *, max_cycles: int = 25, **options: Any
-    ) -> None:
+    def __init__(self, task: str, num_envs: int, *, max_cycles: int = 25, **options: Any) -> None:
         for option, value in (("num_envs", num_envs), ("max_cycles", max_cycles)):
             if value < 1:
                 raise EnvError(f"{task}: {option} is {value}; it must be at least 1")
@@ -166,7 +164,9 @@ def make_task(name: str, **options: Any) -> Task:
         EnvError: unknown name or option, or a value out of range.
     """
     if name not in TASKS:
-        raise EnvError(f"unknown MPE task {name!r}{nearest(name, TASKS)}; there are {', '.join(TASKS)}")
+        raise EnvError(
+            f"unknown MPE task {name!r}{nearest(name, TASKS)}; there are {', '.join(TASKS)}"
+        )
     known = OPTIONS[name]
     for option in options:
         if option not in known:
@@ -176,7 +176,7 @@ def make_task(name: str, **options: Any) -> Task:
 
 
 def nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """", did you mean …?" if anything known is like `word`, else nothing."""
+    """ ", did you mean …?" if anything known is like `word`, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f", did you mean {close[0]!r}?" if close else ""
 
@@ -234,7 +234,14 @@ def _rng_words(rng: np.random.Generator) -> NDArray[np.uint64]:
     """The state of a PCG64 generator as 6 words: state, increment (high, low), the half word kept back."""
     whole = rng.bit_generator.state
     state, inc = whole["state"]["state"], whole["state"]["inc"]
-    words = [state >> 64, state & WORD, inc >> 64, inc & WORD, whole["has_uint32"], whole["uinteger"]]
+    words = [
+        state >> 64,
+        state & WORD,
+        inc >> 64,
+        inc & WORD,
+        whole["has_uint32"],
+        whole["uinteger"],
+    ]
     return np.array(words, np.uint64)
 
 

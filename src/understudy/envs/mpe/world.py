@@ -80,9 +80,7 @@ class World:
     def empty(cls, bodies: Bodies, count: int) -> World:
         """`count` worlds with everything at the origin, at rest."""
         shape = (count, len(bodies.size), 2)
-        return cls(
-            bodies, np.zeros(shape), np.zeros(shape), np.full(count, -1), np.full(count, -1)
-        )
+        return cls(bodies, np.zeros(shape), np.zeros(shape), np.full(count, -1), np.full(count, -1))
 
     def push(self, actions: Ints) -> None:
         """One step of physics; `actions` [N, M] index PUSHES."""
