@@ -24,7 +24,7 @@ class SpeakerListener:
     name = "simple_speaker_listener"
 
     def __init__(self) -> None:
-        self.agents = (SPEAKER, LISTENER)
+        self.agents: tuple[str, ...] = (SPEAKER, LISTENER)
         self.bodies = Bodies(
             size=np.array([0.075] * 2 + [0.04] * 3),
             collides=np.zeros(5, bool),

@@ -37,14 +37,14 @@ class Spread:
 
     name = "simple_spread"
 
-    def __init__(self, N: int = 3, local_ratio: float = 0.5) -> None:  # noqa: N803
+    def __init__(self, N: int = 3, local_ratio: float = 0.5) -> None:
         if N < 1:
             raise EnvError(f"simple_spread: N is {N}; it must be at least 1")
         if not 0 <= local_ratio <= 1:
             raise EnvError(f"simple_spread: local_ratio is {local_ratio}; it must lie in 0 … 1")
         self.count = N
         self.local_ratio = local_ratio
-        self.agents = tuple(f"agent_{i}" for i in range(N))
+        self.agents: tuple[str, ...] = tuple(f"agent_{i}" for i in range(N))
         self.bodies = Bodies(
             size=np.array([AGENT_SIZE] * N + [0.05] * N),
             collides=np.arange(2 * N) < N,

@@ -101,14 +101,14 @@ class Tag:
         apart = lengths(prey[:, :, None] - hunters[:, None])
         touches = (apart < ADVERSARY_SIZE + PREY_SIZE).sum(2)
         caught = CATCH * touches
-        lost = caught + _outside(np.abs(prey)).sum(2)
+        lost = caught + outside(np.abs(prey)).sum(2)
         hunt = caught.sum(1)
         return {a: hunt.copy() for a in self.adversaries} | {
             a: -lost[:, i] for i, a in enumerate(self.prey)
         }
 
 
-def _outside(x: Floats) -> Floats:
+def outside(x: Floats) -> Floats:
     """The price of being `x` from the middle along one axis: 0 to 0.9, then a slope, then e^(2x - 2) ≤ 10."""
     beyond = np.minimum(np.exp(np.minimum(2 * x - 2, 3)), 10)
     return np.where(x < 0.9, 0, np.where(x < 1, (x - 0.9) * 10, beyond))

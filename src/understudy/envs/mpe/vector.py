@@ -176,7 +176,7 @@ def make_task(name: str, **options: Any) -> Task:
 
 
 def nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
-    """ ", did you mean …?" if anything known is like `word`, else nothing."""
+    """A question naming the known word most like `word`, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f", did you mean {close[0]!r}?" if close else ""
 
