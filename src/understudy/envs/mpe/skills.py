@@ -55,7 +55,8 @@ def act(task: Task, agent: str, goal: NDArray[Any], observation: NDArray[Any]) -
     if agent == SPEAKER:
         return chosen
     mover = task.agents.index(agent) - task.bodies.moving.start
-    paths = coast(view.velocity, task.bodies.accel[mover], task.bodies.max_speed[mover])
+    accel, limit = float(task.bodies.accel[mover]), float(task.bodies.max_speed[mover])
+    paths = coast(view.velocity, accel, limit)
     if isinstance(task, Tag):
         cost = _tag_cost(task, agent, view, chosen, paths)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.envs.mpe.speaker_listener import COLOURS, SPEAKER, SpeakerListener
+from understudy.envs.mpe.speaker_listener import COLOURS, SPEAKER
 from understudy.envs.mpe.spread import Spread
 from understudy.envs.mpe.tag import Tag
 from understudy.envs.mpe.view import View, hunts, look
