@@ -136,8 +136,11 @@ def _prey_text(row: list[int]) -> str:
     if other >= 0:
         text += f", the next one {_place(other)}"
     names = ["", "right", "left"][across], ["", "top", "bottom"][along]
-    edges = " and the ".join(name for name in names if name)
-    return f"{text}. The {edges} edge is close." if edges else f"{text}."
+    close = [name for name in names if name]
+    if not close:
+        return f"{text}."
+    edges = f"{close[0]} edge is" if len(close) == 1 else f"{close[0]} and {close[1]} edges are"
+    return f"{text}. The {edges} close."
 
 
 def _listener_features(view: View) -> Ints:
