@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import is_not
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,10 +127,15 @@ class Sight:
         self._windows = windows(game.width, game.height, self._size)
         self._everywhere = np.arange(self._size**2)
         self._cells: list[WorldObj | None] = []
+        grid = np.arange(game.width * game.height).reshape(game.width, game.height)
+        self._places: list[int] = grid.T.ravel().tolist()
+        """Of each cell of MiniGrid's list, which goes row by row."""
+        self._constant: dict[tuple[type[WorldObj], str], tuple[int, bool]] = {}
+        """Packed code and opacity by class and colour, where these two settle them."""
         self._changing: dict[int, tuple[WorldObj, tuple[int, int, int]]] = {}
         self.codes: Cells = np.full(self._width * self._height + 1, OUTSIDE, np.uint32)
         """[W · H + 1] what each cell is now, the agent left out."""
-        self._opaque = np.ones(self._width * self._height + 1, np.uint8)
+        self._opaque = np.ones(self._width * self._height + 1, bool)
         self.follow()
 
     def follow(self) -> bool:
@@ -179,22 +185,31 @@ class Sight:
         if len(before) != len(now):
             before = [None] * len(now)
             self.codes[:-1] = EMPTY
-            self._opaque[:-1] = 0
+            self._opaque[:-1] = False
         for k in compress(range(len(now)), map(is_not, now, before)):
-            y, x = divmod(k, self._width)
-            self._write(x * self._height + y, now[k])
+            self._write(self._places[k], now[k])
         self._cells = list(now)
 
     def _write(self, place: int, thing: WorldObj | None) -> None:
         self._changing.pop(place, None)
         if thing is None:
-            self.codes[place], self._opaque[place] = EMPTY, 0
+            self.codes[place], self._opaque[place] = EMPTY, False
             return
-        code = thing.encode()
-        self.codes[place] = pack(*code)
-        self._opaque[place] = not thing.see_behind()
+        kind = (type(thing), thing.color)
+        if kind in self._constant:
+            self.codes[place], self._opaque[place] = self._constant[kind]
+            return
+        code, opaque = thing.encode(), not thing.see_behind()
+        self.codes[place], self._opaque[place] = pack(*code), opaque
         if _encodes_itself(type(thing)):
             self._changing[place] = (thing, code)
+        else:
+            self._constant[kind] = (pack(*code), opaque)
+
+
+def fast_view(env: gym.Env[Any, Any]) -> NDArray[np.uint8]:
+    """[size, size, 3] uint8: the image of `gen_obs` of a MiniGrid environment, as it is now."""
+    return Sight(cast("MiniGridEnv", env.unwrapped)).image()
 
 
 class Memory:
