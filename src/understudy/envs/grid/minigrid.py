@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -48,16 +49,28 @@ def make_game(env_id: str, **kwargs: Any) -> MiniGridEnv:
     if env_id not in gym.registry:
         near = ", ".join(difflib.get_close_matches(env_id, known, n=3, cutoff=0.3))
         raise EnvError(f"no MiniGrid level {env_id!r}; the nearest are {near or known[0]}")
-    size = kwargs.get("agent_view_size", 7)
-    if not isinstance(size, int) or size < 3 or size % 2 == 0:
-        raise EnvError(f"{env_id}: agent_view_size is an odd number from 3, not {size!r}")
+    _check(env_id, kwargs)
     try:
         game = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
     except (TypeError, AssertionError, gym.error.Error) as error:
-        raise EnvError(f"{env_id}: {error}") from error
+        raise EnvError(f"{env_id} cannot be made with {kwargs}: {_reason(error)}") from error
     if not isinstance(game, MiniGridEnv):
         raise EnvError(f"{env_id} is not a MiniGrid level; it is a {type(game).__name__}")
     return game
+
+
+def _check(env_id: str, kwargs: Mapping[str, Any]) -> None:
+    size, mode = kwargs.get("agent_view_size", 7), kwargs.get("render_mode")
+    if not isinstance(size, int) or size < 3 or size % 2 == 0:
+        raise EnvError(f"{env_id}: agent_view_size is an odd number from 3, not {size!r}")
+    if mode not in (None, "rgb_array", "human"):
+        raise EnvError(f"{env_id}: render_mode is 'rgb_array' or 'human', not {mode!r}")
+    if "max_episode_steps" in kwargs:
+        raise EnvError(f"{env_id}: MiniGrid counts its own steps; say max_steps")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or f"its {type(error).__name__} says no more"
 
 
 def _no_view() -> Observation:
@@ -79,7 +92,8 @@ class Game:
         self._memory: Memory | None = None
         self._generator: dict[str, Any] = {}
         self._actions: list[int] = []
-        self._count = int(game.action_space.n)  # pyright: ignore[reportAttributeAccessIssue]
+        self.name = game.spec.id if game.spec else type(game).__name__
+        self._last_action = int(game.action_space.n) - 1  # pyright: ignore[reportAttributeAccessIssue]
 
     def start(self, seed: int | None = None) -> None:
         """Begins an episode, with a seed or from where the game's generator stands."""
@@ -92,6 +106,8 @@ class Game:
         with contextlib.redirect_stdout(None):
             try:
                 game.reset(seed=seed)
+            except (AssertionError, ValueError, OSError) as error:
+                raise EnvError(f"{self.name}: no level can be made: {_reason(error)}") from error
             finally:
                 del game.gen_obs
         if self._memory is None:
@@ -99,30 +115,34 @@ class Game:
         else:
             self._memory.forget()
 
-    def act(self, action: int) -> tuple[float, bool, bool]:
-        """Takes a step: reward, terminated, truncated.
+    def check(self, actions: Sequence[int]) -> None:
+        """Refuses actions the game does not have.
 
         Raises:
-            EnvError: no such action, or no episode begun.
+            EnvError: an action that is none, or no episode begun.
         """
         if self._memory is None:
-            raise EnvError(f"{self._name()}: step before reset")
-        if not 0 <= action < self._count:
-            raise EnvError(f"{self._name()}: actions are 0 to {self._count - 1}, not {action}")
-        game = self.game
+            raise EnvError(f"{self.name}: step before reset")
+        if min(actions) < 0 or max(actions) > self._last_action:
+            raise EnvError(f"{self.name}: actions are 0 to {self._last_action}, not {actions}")
+
+    def act(self, action: int) -> tuple[float, bool, bool]:
+        """Takes a step with an action that `check` let pass: reward, terminated, truncated."""
+        game, memory = self.game, self._memory
+        assert memory is not None
         game.gen_obs = _no_view
         try:
             _, reward, terminated, truncated, _ = game.step(action)
         finally:
             del game.gen_obs
-        self._memory.look()
+        memory.look()
         self._actions.append(action)
         return float(reward), terminated, truncated
 
     def get_state(self) -> tuple[dict[str, Any], list[int]]:
         """The generator's state when the episode began, and the actions since."""
         if self._memory is None:
-            raise EnvError(f"{self._name()}: there is no state before the first reset")
+            raise EnvError(f"{self.name}: there is no state before the first reset")
         return self._generator, list(self._actions)
 
     def set_state(self, generator: Mapping[str, Any], actions: list[int]) -> None:
@@ -132,9 +152,6 @@ class Game:
         self.start()
         for action in actions:
             self.act(action)
-
-    def _name(self) -> str:
-        return self.game.spec.id if self.game.spec else type(self.game).__name__
 
 
 class MinigridMemory(gym.Env[Observation, int]):
@@ -148,7 +165,7 @@ class MinigridMemory(gym.Env[Observation, int]):
         EnvError: minigrid is not installed, no such id, or an argument it does not take.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, env_id: str, **kwargs: Any) -> None:
         self.unwrapped_env = make_game(env_id, **kwargs)
@@ -166,11 +183,17 @@ class MinigridMemory(gym.Env[Observation, int]):
         """Begins an episode; MiniGrid knows no options."""
         del options
         self._game.start(seed)
+        self.np_random = self.unwrapped_env.np_random
         return self._observation(), {}
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One of MiniGrid's actions: left, right, forward, pick up, drop, toggle, done."""
-        reward, terminated, truncated = self._game.act(int(action))
+        try:
+            chosen = operator.index(action)
+        except TypeError:
+            raise EnvError(f"{self._game.name}: an action is a number, not {action!r}") from None
+        self._game.check([chosen])
+        reward, terminated, truncated = self._game.act(chosen)
         return self._observation(), reward, terminated, truncated, {}
 
     def render(self) -> Any:
@@ -245,9 +268,9 @@ class MinigridVector(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             raise EnvError(
                 f"{self.env_id}: actions are {self.num_envs} integers, not {actions.dtype} {actions.shape}"
             )
-        outcomes = [
-            game.act(action) for game, action in zip(self._games, actions.tolist(), strict=True)
-        ]
+        chosen: list[int] = actions.tolist()
+        self._games[0].check(chosen)
+        outcomes = [game.act(action) for game, action in zip(self._games, chosen, strict=True)]
         rewards, terminations, truncations = zip(*outcomes, strict=True)
         ended = [i for i, (_, done, late) in enumerate(outcomes) if done or late]
         observation = self._observation()
