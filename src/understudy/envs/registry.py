@@ -12,6 +12,7 @@ from understudy.envs import gsm8k, math_task
 from understudy.envs.base import Grade, Problem, Task
 from understudy.envs.countdown import Countdown
 from understudy.envs.grid.plan_task import PlanDoorKey
+from understudy.envs.mpe.plan_task import PlanMpe
 from understudy.envs.reasoning import ReasoningGym
 from understudy.envs.text_env import EnvError, TextEnv
 from understudy.envs.word_problems import WordProblems
@@ -24,6 +25,7 @@ _TASKS: dict[str, Factory] = {
     "math": math_task.Math,
     "countdown": Countdown,
     "plan/doorkey": PlanDoorKey,
+    "plan/mpe": PlanMpe,
 }
 GYM_PREFIX = "reasoning-gym/"
 
