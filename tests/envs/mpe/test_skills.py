@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from understudy.envs.mpe.skills import act, expert_actions, expert_goals
+from understudy.envs.mpe.skills import HORIZON, act, coast, expert_actions, expert_goals
 from understudy.envs.mpe.vector import MpeVector, make_task
 from understudy.envs.mpe.view import look
 from understudy.envs.mpe.words import goals
@@ -37,8 +37,8 @@ def returns(task: str, experts: tuple[str, ...], **options: Any) -> dict[str, fl
 
 
 def test_the_spread_expert_beats_chance_and_ppo() -> None:
-    # Mean return per agent, N = 3, 25 cycles, local_ratio .5 (2,000 episodes, standard error .2):
-    # random -26.7, expert -7.4; PPO is reported at about -17.1 after 5 M agent steps.
+    # Mean return per agent, N = 3, 25 cycles, local_ratio .5, 2,000 episodes: random -26.71 ± .18,
+    # expert -7.26 ± .07; PPO is reported at about -17.1 after 5 M agent steps.
     expert, chance = returns("simple_spread", ("agent",)), returns("simple_spread", ("none",))
     assert -28.5 < np.mean(list(chance.values())) < -25
     assert -8.3 < np.mean(list(expert.values())) < -6.8
@@ -46,15 +46,14 @@ def test_the_spread_expert_beats_chance_and_ppo() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_spread_expert_beats_chance_for_any_number(count: int) -> None:
-    # N = 1: -1.8 against -12.1; 2: -4.4 against -19.5; 5: -12.6 against -40.4.
+    # 2,000 episodes, expert against random: N = 1: -3.65, -13.95; 2: -5.68, -21.19; 5: -10.22, -35.54.
     expert = returns("simple_spread", ("agent",), N=count)["agent_0"]
-    assert expert > 0.45 * returns("simple_spread", ("none",), N=count)["agent_0"]
+    assert expert > 0.35 * returns("simple_spread", ("none",), N=count)["agent_0"]
 
 
 def test_the_tag_experts_beat_chance() -> None:
-    # 200 episodes: adversaries 4.3 both random, 59 hunting a random prey, 2.2 hunting an expert one;
-    # prey -16.9 both random, -1.0 fleeing random adversaries, -75 random before expert ones, -19
-    # fleeing expert ones.
+    # 2,000 episodes, (adversary, prey): both random 4.0, -16.3; expert adversaries 58.6, -74.2; expert
+    # prey .5, -1.4; both expert 2.1, -18.8 (standard errors below .8).
     chance = returns("simple_tag", ("none",))
     hunters = returns("simple_tag", ("adversary",))
     prey = returns("simple_tag", ("agent",))
@@ -66,13 +65,14 @@ def test_the_tag_experts_beat_chance() -> None:
 
 
 def test_several_prey_are_hunted() -> None:
+    # 2,000 episodes: adversaries 89.6 as experts, 11.2 at random.
     many = {"num_good": 2, "num_adversaries": 4, "num_obstacles": 1}
     hunters, chance = (returns("simple_tag", (who,), **many) for who in ("adversary", "none"))
     assert hunters["adversary_0"] > 3 * chance["adversary_0"]
 
 
 def test_speaker_and_listener_beat_chance() -> None:
-    # -9.4 against -44 (200 episodes, standard errors .7 and 2.6).
+    # 2,000 episodes: both experts -9.0 ± .2, only the listener -19.0, only the speaker -40.7, random -40.6.
     expert = returns("simple_speaker_listener", ("speaker", "listener"))["listener_0"]
     deaf = returns("simple_speaker_listener", ("listener",))["listener_0"]
     chance = returns("simple_speaker_listener", ("none",))["listener_0"]
@@ -128,6 +128,43 @@ def test_cutting_off_aims_ahead_and_chasing_does_not() -> None:
     seen = np.zeros((2, 8), np.float32)
     seen[:, 4:8] = [0.6, 0.5, 0.0, 1.3]  # to the right and above, running up
     assert act(task, "adversary_0", np.array([0, 1]), seen).tolist() == [2, 4]
+
+
+def test_adversaries_pick_one_prey_and_their_parts() -> None:
+    task = make_task("simple_tag", num_good=2, num_adversaries=2, num_obstacles=0)
+    seen = {agent: np.zeros((1, size)) for agent, size in task.observation_sizes.items()}
+    # adversary_0 at 0, adversary_1 at 1, agent_0 at 3, agent_1 at -1, along one line.
+    places = [0.0, 1.0, 3.0, -1.0]
+    for own, agent in enumerate(task.agents):
+        seen[agent][0, 4:10:2] = [p - places[own] for i, p in enumerate(places) if i != own]
+    chosen = expert_goals(task, seen)
+    named = [goals(task, agent)[int(chosen[agent][0])] for agent in task.agents]
+    assert named == ["chase agent_1", "cut off agent_1", "flee", "flee"]
+
+
+@pytest.mark.parametrize(
+    ("task", "agent"), [("simple_tag", "agent_0"), ("simple_spread", "agent_0")]
+)
+def test_coasting_is_what_the_world_does(task: str, agent: str) -> None:
+    # 3 more steps after a push and full speed; alone, so that nothing touches.
+    options = {"num_adversaries": 1, "num_obstacles": 0} if task == "simple_tag" else {"N": 1}
+    vector = MpeVector(task, 5, **options)
+    vector.reset(0)
+    state = vector.get_state()
+    own = vector.agents.index(agent)
+    state["positions"][:] = 9.0
+    state["positions"][:, own] = 0.0
+    state["velocities"][:, own] = [1.2, 0.4]
+    vector.set_state(state)
+    accel, limit = (vector.task.bodies.accel[own], vector.task.bodies.max_speed[own])
+    paths = coast(state["velocities"][:, own], float(accel), float(limit))
+    actions = {a: np.zeros(5, np.int64) for a in vector.agents}
+    vector.step(actions | {agent: np.arange(5)})
+    for k in range(HORIZON):
+        seen = vector.step(actions)[0][agent]
+        np.testing.assert_allclose(
+            seen[:, 2:4], paths[np.arange(5), np.arange(5), k], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_prey_flees_from_the_nearest_and_from_the_edge() -> None:
