@@ -68,6 +68,30 @@ def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
     return run
 
 
+# ---- teacher ------------------------------------------------------------------------------------
+
+
+def _teacher_config(name: str) -> Callable[[], type]:
+    def imported() -> type:
+        from understudy.roles.teacher import config
+
+        return getattr(config, name)
+
+    return imported
+
+
+def _teacher(name: str, describe: str) -> Callable[[Any], Path]:
+    def run(config: Any) -> Path:
+        parse_spec(getattr(config, "base", config).lm)
+        from understudy.roles.teacher import commands, summary
+
+        made = getattr(commands, name)(config)
+        print(getattr(summary, describe)(made))
+        return made
+
+    return run
+
+
 # ---- what is not a role -------------------------------------------------------------------------
 
 
@@ -184,6 +208,22 @@ COMMANDS: dict[str, Command] = {
         _policy_config("PretrainConfig"),
         _policy("run_pretrain"),
         resumable=True,
+    ),
+    "teacher train": Command(
+        "Train a small student that a language model teaches.",
+        _teacher_config("TeacherConfig"),
+        _teacher("run_train", "describe"),
+        resumable=True,
+    ),
+    "teacher eval": Command(
+        "A teacher's report card, or a student's, on held-out episodes.",
+        _teacher_config("EvalConfig"),
+        _teacher("run_eval", "describe"),
+    ),
+    "teacher compare": Command(
+        "Teacher, PPO, PPO with the teacher, and cloning side by side.",
+        _teacher_config("CompareConfig"),
+        _teacher("run_compare", "describe_comparison"),
     ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check

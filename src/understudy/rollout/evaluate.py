@@ -107,7 +107,9 @@ def evaluate(
         episodes += act(envs[: len(some) * copies], some, copies=copies, row_keys=keys)
         problems += [envs[0].task.problem(i) for i in some]
     task = envs[0].task
-    return _summary(problems, episodes, copies, task.diagnose if isinstance(task, Diagnoses) else diagnose)
+    return _summary(
+        problems, episodes, copies, task.diagnose if isinstance(task, Diagnoses) else diagnose
+    )
 
 
 def _summary(

@@ -18,12 +18,12 @@ class Outlook(Protocol):
 
     @property
     def logits(self) -> Tensor:
-        """[R, A]"""
+        """Of actions, [R, A]."""
         ...
 
     @property
     def values(self) -> Tensor:
-        """[R]"""
+        """Of the states, [R]."""
         ...
 
     @property
@@ -149,10 +149,15 @@ def sample(logits: Tensor, rng: np.random.Generator) -> Ints:
 class Played:
     """Whole episodes, one per row of the world, in the order of their seeds."""
 
-    returns: Floats
-    """[R]"""
+    rewards: Floats
+    """[T, R], 0 after an episode's end."""
     lengths: Ints
     """[R]"""
+
+    @property
+    def returns(self) -> Floats:
+        """Undiscounted sums of rewards, [R]."""
+        return self.rewards.sum(0)
 
     @property
     def successes(self) -> int:
@@ -165,8 +170,6 @@ def play_episodes(
     world: World,
     seed: int,
     act: Callable[[Observation, Tensor], Ints],
-    *,
-    on_step: Callable[[Observation], None] | None = None,
 ) -> Played:
     """The first episode of every row of a freshly seeded world.
 
@@ -174,20 +177,17 @@ def play_episodes(
         world: the environments; environment i is seeded with `seed` + i.
         seed: of the episodes.
         act: (observation, where an episode begins [R]) → actions [R].
-        on_step: shown every observation while an episode is still open.
     """
     observation = world.reset(seed)
     starts = torch.ones(world.rows, dtype=torch.bool)
-    returns = np.zeros(world.rows, np.float32)
+    rewards: list[Floats] = []
     lengths = np.zeros(world.rows, np.int64)
     open_ = np.ones(world.rows, bool)
     while open_.any():
-        if on_step is not None:
-            on_step(observation)
         turn = world.step(act(observation, starts))
-        returns += np.where(open_, turn.rewards, 0)
+        rewards.append(np.where(open_, turn.rewards, 0).astype(np.float32))
         lengths += open_
         ended = turn.terminated | turn.truncated
         open_ &= ~ended
         observation, starts = turn.observation, torch.from_numpy(ended)
-    return Played(returns, lengths)
+    return Played(np.stack(rewards), lengths)

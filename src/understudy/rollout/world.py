@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from understudy.envs.grid.codes import ACTIONS
+from understudy.envs.mpe.vector import MpeVector
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -110,6 +111,65 @@ class GridWorld:
     def set_state(self, state: Mapping[str, Any]) -> Observation:
         """See `World`."""
         return self.env.set_state(state)
+
+
+class MpeWorld:
+    """A batch of particle worlds: a row is (environment, agent), the agents of one side by side."""
+
+    def __init__(self, env: MpeVector) -> None:
+        """`env` restarts in the same step, as `MpeVector` does."""
+        self.env = env
+        self.agents = len(env.agents)
+        self.rows = env.num_envs * self.agents
+        self.actions = max(env.action_sizes.values())
+        self.widest = max(env.observation_sizes.values())
+
+    def reset(self, seed: int) -> Observation:
+        """See `World`."""
+        return self.env.reset(seed)
+
+    def step(self, actions: Ints) -> Turn:
+        """See `World`."""
+        table = actions.reshape(-1, self.agents)
+        observation, rewards, truncated, final = self.env.step(
+            {agent: table[:, a] for a, agent in enumerate(self.env.agents)}
+        )
+        paid = np.stack([rewards[agent] for agent in self.env.agents], axis=1)
+        terminated = self.env.terminated.repeat(self.agents)
+        over = truncated.repeat(self.agents)
+        return Turn(observation, paid.astype(np.float32).reshape(-1), terminated, over, final)
+
+    def features(self, observation: Observation) -> Features:
+        """Own [R, D]: what the agent sees, and which it is; all [R, S]: what all of them see.
+
+        agent [R] is its number; illegal [R, A] the actions that it lacks.
+        """
+        env, n = self.env, self.env.num_envs
+        own = np.zeros((n, self.agents, self.widest + self.agents), np.float32)
+        illegal = np.zeros((n, self.agents, self.actions), bool)
+        for a, agent in enumerate(env.agents):
+            own[:, a, : env.observation_sizes[agent]] = observation[agent]
+            own[:, a, self.widest + a] = 1.0
+            illegal[:, a, env.action_sizes[agent] :] = True
+        everything = np.concatenate([observation[agent] for agent in env.agents], axis=1)
+        seen = np.repeat(everything[:, None], self.agents, axis=1)
+        who = np.broadcast_to(np.eye(self.agents, dtype=np.float32), (n, self.agents, self.agents))
+        together = np.concatenate([seen, who], axis=2).astype(np.float32)
+        return {
+            "own": torch.from_numpy(own.reshape(self.rows, -1)),
+            "all": torch.from_numpy(together.reshape(self.rows, -1)),
+            "agent": torch.arange(self.agents).repeat(n),
+            "illegal": torch.from_numpy(illegal.reshape(self.rows, -1)),
+        }
+
+    def get_state(self) -> dict[str, Any]:
+        """See `World`."""
+        return self.env.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> Observation:
+        """See `World`."""
+        self.env.set_state(state)
+        return self.env.observe()
 
 
 def _bag(mission: str) -> npt.NDArray[np.uint8]:

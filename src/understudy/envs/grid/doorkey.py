@@ -96,6 +96,7 @@ class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts every episode anew; environment i is seeded with `seed` + i."""
+        del options
         if seed is not None:
             self._rngs = [np.random.default_rng(seed + i) for i in range(self.num_envs)]
         self._restart(self._rows)

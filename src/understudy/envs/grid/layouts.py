@@ -57,9 +57,7 @@ class Rules:
 
 RULES = {
     "SimpleDoorKey": Rules("use the key to open the door", 10, 5),
-    "LavaDoorKey": Rules(
-        "use the key to open the door and do not step on lava", 10, 5, lava=True
-    ),
+    "LavaDoorKey": Rules("use the key to open the door and do not step on lava", 10, 5, lava=True),
     "ColoredDoorKey": Rules("use the blue key to open the blue door", 10, 5, decoy=True),
     "TwoDoor": Rules(
         "use the key in the middle of the room to open one of the doors in the walls",

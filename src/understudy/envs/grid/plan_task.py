@@ -88,7 +88,9 @@ class PlanDoorKey:
             return Grade(None, None, str(error))
         earned = _earns(problem.info, plan)
         best = _earns(problem.info, read(problem.answer, problem.info["objects"]))
-        return Grade(earned > 0 and earned >= GOOD * best, write(plan), f"earns {earned:.2f}", earned)
+        return Grade(
+            earned > 0 and earned >= GOOD * best, write(plan), f"earns {earned:.2f}", earned
+        )
 
     def diagnose(self, problem: Problem, response: str) -> Diagnosis:
         """Right, wrong (reasoning), or no plan at all (format)."""

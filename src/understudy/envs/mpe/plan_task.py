@@ -81,7 +81,9 @@ class PlanMpe:
         earned = _earns(problem.info, len(known))
         least, most = earned.min(), earned.max()
         score = float((earned[known.index(said)] - least) / (most - least)) if most > least else 1.0
-        return Grade(score >= GOOD or said == problem.answer, said, f"earns {score:.2f} of the best", score)
+        return Grade(
+            score >= GOOD or said == problem.answer, said, f"earns {score:.2f} of the best", score
+        )
 
     def diagnose(self, problem: Problem, response: str) -> Diagnosis:
         """Right, wrong (reasoning), or no goal at all (format)."""

@@ -146,6 +146,49 @@ class TeacherConfig:
     def check(self) -> None:
         """Rejects combinations that cannot mean anything."""
         if self.method == "cloning" and self.distill.weight == 0:
-            raise ConfigError("distill.weight: cloning learns from nothing else; it must be above 0")
+            raise ConfigError(
+                "distill.weight: cloning learns from nothing else; it must be above 0"
+            )
         if self.student.recurrent and self.envs * self.horizon % self.minibatch:
             raise ConfigError("minibatch: with a memory it must divide envs × horizon")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Play held-out episodes with a teacher, before anything is trained, or with a student."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {"episodes": 8}
+
+    who: Literal["teacher", "student"] = "teacher"
+    """Whom to try; which teacher is `base.advice.who`."""
+    student: str = ""
+    """The run directory of a trained student."""
+    episodes: PositiveInt = 200
+    """Held-out episodes."""
+    seed: NonNegativeInt = 0
+    """Of the sampled actions; the episodes are always the same."""
+    base: TeacherConfig = TeacherConfig()
+    """The environment, the model and the teacher."""
+
+    def check(self) -> None:
+        """A student is a run; a teacher is none."""
+        if (self.who == "student") != bool(self.student):
+            raise ConfigError("student: --who student and --student RUN go together")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Teacher, PPO, PPO with the teacher, and cloning side by side: same budget, same seeds."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {"seeds": (0,)}
+
+    methods: tuple[Method, ...] = ("teacher", "ppo+teacher", "cloning", "ppo")
+    """What is compared."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """One run per method and seed."""
+    threshold: Probability = 0.95
+    """The table says after how many steps this success was reached."""
+    ppo_steps: NonNegativeInt = 0
+    """Steps PPO alone may take, where it is to show how many it needs; 0 is the others' budget."""
+    base: TeacherConfig = TeacherConfig()
+    """The settings all runs share."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from understudy import ops
-from understudy.roles.teacher.student import Student
+from understudy.roles.teacher.student import Student, Team
 from understudy.rollout.steps import Advise, Played, play_episodes, sample
 from understudy.rollout.world import Ints, Observation, World
 
@@ -59,7 +59,7 @@ def evaluate(world: World, act: Act) -> Evaluation:
     return Evaluation(play_episodes(world, HELD_OUT_SEED, act))
 
 
-def student_acts(student: Student, world: World, rng: np.random.Generator) -> Act:
+def student_acts(student: Student | Team, world: World, rng: np.random.Generator) -> Act:
     """The student's actions, sampled from its policy as they are in training."""
     hidden = student.start(world.rows)
 

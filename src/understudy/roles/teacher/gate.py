@@ -16,35 +16,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.roles.teacher.advice import PlanTeacher
+from understudy.roles.teacher.advice import Teacher
 from understudy.roles.teacher.evaluate import teacher_acts
 from understudy.rollout.steps import Advise, play_episodes
-from understudy.rollout.world import Floats, Observation, World
+from understudy.rollout.world import Floats, Ints, Observation, World
 
 CLOSED_BELOW = 0.05
 """The gate closes for good when the teacher is followed in a smaller share of a round's steps."""
 
 
 def teacher_values(
-    teacher: PlanTeacher, world: World, seed: int, gamma: float, rng: np.random.Generator
+    teacher: Teacher, world: World, seed: int, gamma: float, rng: np.random.Generator
 ) -> tuple[dict[str, float], int]:
     """What the teacher earns from each text on, and the environment steps that took to find out."""
     texts: list[list[str]] = []
-    played = play_episodes(
-        world, seed, teacher_acts(teacher, rng), on_step=lambda o: texts.append(teacher.text_of(o))
-    )
+    act = teacher_acts(teacher, rng)
+
+    def noting(observation: Observation, starts: Tensor) -> Ints:
+        actions = act(observation, starts)
+        texts.append(teacher.latest)
+        return actions
+
+    played = play_episodes(world, seed, noting)
     earned: dict[str, list[float]] = defaultdict(list)
-    for row, (total, length) in enumerate(zip(played.returns, played.lengths, strict=True)):
-        for t in range(length):
-            # These tasks pay once, at the end.
-            earned[texts[t][row]].append(float(total) * gamma ** (int(length) - 1 - t))
-    return {text: float(np.mean(found)) for text, found in earned.items()}, int(played.lengths.sum())
+    for row, rewards in enumerate(played.rewards.T):
+        to_go = 0.0
+        for t in reversed(range(played.lengths[row])):
+            to_go = float(rewards[t]) + gamma * to_go
+            earned[texts[t][row]].append(to_go)
+    return {text: float(np.mean(found)) for text, found in earned.items()}, int(
+        played.lengths.sum()
+    )
 
 
 class Gate:
     """Where the teacher is followed."""
 
-    def __init__(self, teacher: PlanTeacher, values: Mapping[str, float]) -> None:
+    def __init__(self, teacher: Teacher, values: Mapping[str, float]) -> None:
         """`values` are V_T by text; a text that is not among them is followed."""
         self.teacher, self.values = teacher, dict(values)
         self.closed = False
@@ -55,9 +63,10 @@ class Gate:
         self._worth = []
 
         def watched(observation: Observation) -> Floats:
-            texts = self.teacher.text_of(observation)
+            advice = advise(observation)
+            texts = self.teacher.latest
             self._worth.append([self.values.get(text, float("inf")) for text in texts])
-            return advise(observation)
+            return advice
 
         return watched
 

@@ -12,25 +12,31 @@ import torch
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
+from understudy.envs.grid.plans import INSTRUCTIONS
+from understudy.envs.mpe.vector import MpeVector
 from understudy.lm.open import opened
 from understudy.lm.spec import parse_spec
-from understudy.roles.teacher.advice import PlanTeacher
+from understudy.roles.teacher.advice import GoalTeacher, PlanTeacher, Teacher
+from understudy.roles.teacher.book import Book
 from understudy.roles.teacher.config import TeacherConfig
-from understudy.roles.teacher.planner import (
-    Book,
-    BookPlanner,
-    ExpertPlanner,
-    LanguageModel,
+from understudy.roles.teacher.planner import BookPlanner, ExpertPlanner, LanguageModel, Planner
+from understudy.roles.teacher.questions import GOAL_INSTRUCTIONS
+from understudy.roles.teacher.student import (
+    MapEncoder,
+    PaperEncoder,
+    Student,
+    Team,
+    VectorEncoder,
+    initialise,
 )
-from understudy.roles.teacher.student import MapEncoder, PaperEncoder, Student, initialise
-from understudy.rollout.world import GridWorld, World
+from understudy.rollout.world import GridWorld, MpeWorld, World
 from understudy.run.config import ConfigError
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
 BOOK = "plans.jsonl"
-HELD_OUT_SEED = 1_000_000_000
-"""Held-out episodes are of environments seeded from here on; training seeds lie below."""
+"""A run's book of answers, in its directory."""
+MPE = "mpe/"
 
 
 def make_world(config: TeacherConfig, envs: int) -> World:
@@ -39,47 +45,76 @@ def make_world(config: TeacherConfig, envs: int) -> World:
     Raises:
         EnvError: there is no such environment, or its package is not installed.
     """
+    if config.env.startswith(MPE):
+        return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **config.options))
     if config.env in RULES:
+        if config.options:
+            raise ConfigError(f"options: {config.env} has none")
         return GridWorld(DoorKeyVector(config.env, envs))
     return GridWorld(MinigridVector(config.env, envs, **config.options), missions_vary=True)
 
 
-def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student:
+def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student | Team:
     """The student with its first weights."""
-    image = world.features(world.reset(0))["image"]
-    width, height = image.shape[1:3]
     settings = config.student
-    encoder = (
-        MapEncoder(width, height, settings.width, mission=getattr(world, "missions_vary", False))
-        if settings.encoder == "map"
-        else PaperEncoder(width, height)
-    )
-    student = Student(
-        encoder, world.actions, width=settings.width, recurrent=settings.recurrent
-    )
+    if isinstance(world, MpeWorld):
+        shapes = {k: v.shape[1] for k, v in world.features(world.reset(0)).items() if v.dim() == 2}
+        seen = "all" if settings.central else "own"
+
+        def one() -> Student:
+            return Student(
+                VectorEncoder("own", shapes["own"], settings.width),
+                world.actions,
+                width=settings.width,
+                recurrent=settings.recurrent,
+                critic_encoder=VectorEncoder(seen, shapes[seen], settings.width),
+            )
+
+        student = one() if settings.shared else Team([one() for _ in range(world.agents)])
+    else:
+        student = Student(
+            _map_encoder(config, world),
+            world.actions,
+            width=settings.width,
+            recurrent=settings.recurrent,
+        )
     initialise(student, seeds.generator("student"))
     return student
 
 
-def make_optimizer(student: Student, config: TeacherConfig) -> torch.optim.Optimizer:
+def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncoder:
+    features = world.features(world.reset(0))
+    width, height = features["image"].shape[1:3]
+    if config.student.encoder == "map":
+        return MapEncoder(width, height, config.student.width, mission="mission" in features)
+    return PaperEncoder(width, height)
+
+
+def make_optimizer(student: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:
     """Adam, as PPO's implementations have it."""
     return torch.optim.Adam(student.parameters(), lr=config.learning_rate, eps=1e-5)
 
 
-def make_teacher(config: TeacherConfig, run: Run, stack: ExitStack) -> PlanTeacher:
+def make_teacher(config: TeacherConfig, world: World, run: Run, stack: ExitStack) -> Teacher:
     """The teacher; a language model stays open as long as `stack`.
 
     Raises:
         LMError: the model cannot be opened.
-        RunError: the recorded plans cannot be read.
+        RunError: the recorded answers cannot be read.
     """
     advice = config.advice
+    planner = _planner(config, world, run, stack)
+    if isinstance(world, MpeWorld):
+        return GoalTeacher(planner, world.env.task, hard=advice.hard, hear=advice.hear)
+    return PlanTeacher(planner, hard=advice.hard, through_lava=advice.who == "paper")
+
+
+def _planner(config: TeacherConfig, world: World, run: Run, stack: ExitStack) -> Planner:
+    advice = config.advice
     if advice.who in ("expert", "noisy", "paper"):
-        planner = ExpertPlanner(advice.noise if advice.who == "noisy" else 0.0)
-        return PlanTeacher(planner, hard=advice.hard, through_lava=advice.who == "paper")
+        return ExpertPlanner(advice.noise if advice.who == "noisy" else 0.0)
     if advice.plans is not None:
-        book = Book.open(Path(advice.plans), None)
-        return PlanTeacher(BookPlanner(book, None), hard=advice.hard)
+        return BookPlanner(Book.open(Path(advice.plans)))
     lm = stack.enter_context(opened(config.lm, run_folder=run.path, max_usd=advice.max_usd))
     ask = LanguageModel(
         lm,
@@ -87,7 +122,7 @@ def make_teacher(config: TeacherConfig, run: Run, stack: ExitStack) -> PlanTeach
         temperature=advice.temperature,
         instructions=parse_spec(config.lm).kind != "pocket",
     )
-    book = Book.open(run.path / BOOK, ask.key)
-    digest = hashlib.sha256(json.dumps(ask.key).encode()).hexdigest()[:16]
-    shared = Book.open(Path(config.run.root) / "teacher" / "plans" / f"{digest}.jsonl", ask.key)
-    return PlanTeacher(BookPlanner(book, BookPlanner(shared, ask).rows), hard=advice.hard)
+    key = ask.key(GOAL_INSTRUCTIONS if isinstance(world, MpeWorld) else INSTRUCTIONS)
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
+    shared = Book.open(Path(config.run.root) / "teacher" / "plans" / f"{digest}.jsonl", key)
+    return BookPlanner(Book.open(run.path / BOOK, key), BookPlanner(shared, ask).rows)

@@ -26,7 +26,7 @@ from understudy.roles.teacher.evaluate import (
 )
 from understudy.roles.teacher.gate import Gate
 from understudy.roles.teacher.schedule import weight
-from understudy.roles.teacher.student import Student
+from understudy.roles.teacher.student import Student, Team
 from understudy.roles.teacher.update import prepare, update
 from understudy.rollout.steps import Advise, Segment, Stage, collect_steps
 from understudy.rollout.world import World
@@ -39,7 +39,7 @@ from understudy.run.run import Run
 class State:
     """What a checkpoint holds: everything a round reads that the seed does not give."""
 
-    student: Student
+    student: Student | Team
     optimizer: torch.optim.Optimizer
     stage: Stage
     gate: Gate | None = None
@@ -93,7 +93,7 @@ def train(
     *,
     world: World,
     held_out: World,
-    student: Student,
+    student: Student | Team,
     optimizer: torch.optim.Optimizer,
     teacher: Advise | None = None,
     gate: Gate | None = None,

@@ -7,8 +7,9 @@ gate is closed adds nothing to the term.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from understudy import ops
 from understudy.roles.teacher.config import TeacherConfig
-from understudy.roles.teacher.student import Student
+from understudy.roles.teacher.student import Student, Team
 from understudy.rollout.steps import Segment
 
 
@@ -44,11 +45,13 @@ def prepare(segment: Segment, gate: Tensor | None, config: TeacherConfig) -> Les
     ).T
     logprobs = ops.selective_log_softmax(segment.logits, segment.actions)
     every = torch.ones_like(segment.values)
-    return Lesson(segment, advantages, advantages + segment.values, logprobs, every if gate is None else gate)
+    return Lesson(
+        segment, advantages, advantages + segment.values, logprobs, every if gate is None else gate
+    )
 
 
 def update(
-    student: Student,
+    student: Student | Team,
     optimizer: torch.optim.Optimizer,
     lesson: Lesson,
     config: TeacherConfig,
@@ -73,7 +76,11 @@ def update(
             loss = config.value_coef * value.mean()
             if rl:
                 loss = loss + surrogate.mean() - config.entropy_coef * entropy
-            stats = {"loss_policy": surrogate.mean(), "loss_value": value.mean(), "entropy": entropy}
+            stats = {
+                "loss_policy": surrogate.mean(),
+                "loss_value": value.mean(),
+                "entropy": entropy,
+            }
             if teacher is not None and weight > 0:
                 apart = ops.distillation(outlook.logits, teacher, config.distill.loss)
                 distill = (some.gate * apart).mean()
@@ -84,7 +91,7 @@ def update(
             norm = torch.nn.utils.clip_grad_norm_(student.parameters(), config.max_grad_norm)
             optimizer.step()
             stats |= {"grad_norm": norm, "clipped": clipped.float().mean()}
-            parts.append({name: float(value) for name, value in stats.items()})
+            parts.append({name: float(value.detach()) for name, value in stats.items()})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
@@ -94,24 +101,42 @@ def minibatches(
     """The lesson in random parts of `size` steps: of any steps, or of whole rows for a memory."""
     steps, rows = lesson.advantages.shape
     if recurrent:
-        for chosen in np.array_split(rng.permutation(rows), max(1, steps * rows // size)):
-            yield _pick(lesson, lambda x, i=torch.from_numpy(chosen): x[:, i], torch.from_numpy(chosen))
-        return
-    order = torch.from_numpy(rng.permutation(steps * rows))
-    for chosen in order.split(size):
-        yield _pick(lesson, lambda x, i=chosen: x.flatten(0, 1)[i][None], chosen % rows)
+        order = torch.from_numpy(rng.permutation(rows))
+        for chosen in order.split(max(1, size // steps)):
+            yield _pick(lesson, partial(_columns, chosen), chosen)
+    else:
+        order = torch.from_numpy(rng.permutation(steps * rows))
+        for chosen in order.split(size):
+            yield _pick(lesson, partial(_steps, chosen), chosen % rows)
 
 
-def _pick(lesson: Lesson, pick, rows: Tensor) -> Lesson:
+def _columns(chosen: Tensor, x: Tensor) -> Tensor:
+    return x[:, chosen]
+
+
+def _steps(chosen: Tensor, x: Tensor) -> Tensor:
+    return x.flatten(0, 1)[chosen][None]
+
+
+_PICKED = (
+    "starts", "actions", "logits", "values", "next_values", "rewards", "terminated", "ended",
+)  # fmt: skip
+
+
+def _pick(lesson: Lesson, pick: Callable[[Tensor], Tensor], rows: Tensor) -> Lesson:
+    """The part of a lesson that `pick` takes of every tensor; `rows` are the rows it is of."""
     segment = lesson.segment
     some = replace(
         segment,
         features={name: pick(value) for name, value in segment.features.items()},
         hidden=segment.hidden[rows],
-        **{
-            name: pick(getattr(segment, name))
-            for name in ("starts", "actions", "logits", "values", "next_values", "rewards", "terminated", "ended")
-        },
         teacher=None if segment.teacher is None else pick(segment.teacher),
+        **{name: pick(getattr(segment, name)) for name in _PICKED},
     )
-    return Lesson(some, *(pick(getattr(lesson, n)) for n in ("advantages", "returns", "logprobs", "gate")))
+    return Lesson(
+        some,
+        pick(lesson.advantages),
+        pick(lesson.returns),
+        pick(lesson.logprobs),
+        pick(lesson.gate),
+    )

@@ -1,0 +1,118 @@
+"""What finished runs show: success and return on held-out episodes, and what they cost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from understudy import ops
+from understudy.run.metrics import read
+
+REPORT_CARD = "teacher.json"
+"""What a run's teacher was asked, in its directory."""
+
+
+def curve(run: Path) -> list[dict[str, float]]:
+    """The evaluations of a run, by environment steps."""
+    return [row for row in read(run / "metrics.jsonl") if "test/success" in row]
+
+
+def steps_to(rows: list[dict[str, float]], threshold: float) -> float | None:
+    """Environment steps at the first evaluation whose success reached `threshold`."""
+    return next((row["step"] for row in rows if row["test/success"] >= threshold), None)
+
+
+def area(rows: list[dict[str, float]], until: float) -> float:
+    """Mean success over the first `until` steps: the area under the curve, 0 to 1 (trapezoids)."""
+    steps = np.array([row["step"] for row in rows])
+    success = np.array([row["test/success"] for row in rows])
+    grid = np.linspace(0, until, 501)
+    return float(np.trapezoid(np.interp(grid, steps, success), grid) / until) if until else 0.0
+
+
+def cost(run: Path) -> dict[str, float]:
+    """Calls, tokens and money of a run's language model, and what its teacher was asked."""
+    found = {"calls": 0.0, "tokens": 0.0, "usd": 0.0, "texts": 0.0, "fallbacks": 0.0}
+    ledger, card = run / "lm" / "ledger.json", run / REPORT_CARD
+    if ledger.is_file():
+        books = json.loads(ledger.read_text(encoding="utf-8"))
+        found["calls"] = books["done"] + books["unknown"]
+        found["tokens"] = books["prompt_tokens"] + books["completion_tokens"]
+        found["usd"] = books["usd"]
+    if card.is_file():
+        met = json.loads(card.read_text(encoding="utf-8"))
+        found["texts"] = met["texts"]
+        found["fallbacks"] = met["fallbacks"] / max(1, met["asked"])
+    return found
+
+
+def describe(run: Path) -> str:
+    """First and last evaluation of a run, and the cost of its teacher."""
+    rows = curve(run)
+    lines = [f"{'steps':>9}  {'success':<22} {'return':<24} length"]
+    for row in [rows[0], *rows[-1:]] if len(rows) > 1 else rows:
+        lines.append(
+            f"{row['step']:>9.0f}  {_success(row):<22} {_return(row):<24} {row['test/length']:.1f}"
+        )
+    spent = cost(run)
+    if spent["texts"]:
+        lines.append(
+            f"teacher: {spent['texts']:.0f} distinct texts, {spent['calls']:.0f} calls, "
+            f"{spent['tokens']:.0f} tokens, ${spent['usd']:.4f}; "
+            f"no usable answer for {spent['fallbacks']:.1%} of the advice"
+        )
+    return "\n".join(lines)
+
+
+def describe_comparison(file: Path) -> str:
+    """A comparison as a table, one line per run and one per method; intervals of 95 %."""
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    threshold = runs[0]["threshold"]
+    head = f"{'method':<12} {'seed':>4} {'steps':>8} {f'to {threshold:.0%}':>8}  {'success':<22} "
+    lines = [f"{head}{'return':<24} {'area':>5} {'calls':>6} {'tokens':>7}  fallback"]
+    for method in dict.fromkeys(run["method"] for run in runs):
+        mine = [run for run in runs if run["method"] == method]
+        curves = [curve(Path(run["run"])) for run in mine]
+        # Areas are over the steps that all methods had, or they would not compare.
+        until = runs[0]["steps"]
+        for run, rows in zip(mine, curves, strict=True):
+            last, spent = rows[-1], cost(Path(run["run"]))
+            reached = steps_to(rows, threshold)
+            lines.append(
+                f"{method:<12} {run['seed']:>4} {last['step']:>8.0f} "
+                f"{'never' if reached is None else f'{reached:.0f}':>8}  {_success(last):<22} "
+                f"{_return(last):<24} {_area(method, rows, until):>5} {spent['calls']:>6.0f} "
+                f"{spent['tokens']:>7.0f}  {spent['fallbacks']:.0%}"
+            )
+        lines.append(_all(method, curves))
+    return "\n".join(lines)
+
+
+def _area(method: str, rows: list[dict[str, float]], until: float) -> str:
+    # A teacher does not learn: its curve is flat.
+    return f"{rows[-1]['test/success'] if method == 'teacher' else area(rows, until):.2f}"
+
+
+def _all(method: str, curves: list[list[dict[str, float]]]) -> str:
+    """All seeds of a method: mean return with the bootstrap interval over seeds, pooled success."""
+    last = [rows[-1] for rows in curves]
+    n = sum(row["test/episodes"] for row in last)
+    hits = round(sum(row["test/success"] * row["test/episodes"] for row in last))
+    low, high = ops.wilson(hits, round(n))
+    means = [row["test/return"] for row in last]
+    least, most = ops.bootstrap_ci(means, lambda x: float(np.mean(x)), np.random.default_rng(0))
+    pooled = f"{hits / n:.3f} [{low:.3f}, {high:.3f}]"
+    earned = f"{np.mean(means):.3f} [{least:.3f}, {most:.3f}]"
+    return f"{method:<12}  all {'':>8} {'':>8}  {pooled:<22} {earned}"
+
+
+def _success(row: dict[str, float]) -> str:
+    low, high = row["test/success_low"], row["test/success_high"]
+    return f"{row['test/success']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _return(row: dict[str, float]) -> str:
+    low, high = row["test/return_low"], row["test/return_high"]
+    return f"{row['test/return']:.3f} [{low:.3f}, {high:.3f}]"
