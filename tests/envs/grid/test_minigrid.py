@@ -195,7 +195,6 @@ def test_seeds_go_up_by_one_and_episodes_differ():
     assert np.array_equal(one, together.reset(seed=0)[0]["image"])
 
 
-@pytest.mark.filterwarnings("ignore:.*Box observation space")
 @pytest.mark.parametrize("level", [DOORKEY, "MiniGrid-Dynamic-Obstacles-6x6-v0", "BabyAI-GoTo-v0"])
 def test_gymnasium_finds_no_fault(level):
     check_env(MinigridMemory(level, render_mode="rgb_array"), skip_render_check=True)
@@ -204,11 +203,13 @@ def test_gymnasium_finds_no_fault(level):
 def test_pictures_are_minigrids():
     env = MinigridMemory(DOORKEY, render_mode="rgb_array", tile_size=8)
     env.reset(seed=0)
-    env.step(RIGHT)
     plain = gym.make(DOORKEY, render_mode="rgb_array", tile_size=8)
     plain.reset(seed=0)
+    assert env.unwrapped_env.gen_obs().keys() == plain.unwrapped.gen_obs().keys()
+    env.step(RIGHT)
     plain.step(RIGHT)
     assert np.array_equal(env.render(), plain.render())
+    assert np.array_equal(env.unwrapped_env.gen_obs()["image"], plain.unwrapped.gen_obs()["image"])
     envs = MinigridVector(DOORKEY, 2, render_mode="rgb_array")
     envs.reset(seed=0)
     assert [frame.shape for frame in envs.render()] == [(160, 160, 3)] * 2

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from minigrid.core.grid import Grid
-from minigrid.core.world_object import Wall
+from minigrid.core.world_object import Key, Wall
 
 from understudy.envs.grid.minigrid import make_game
 from understudy.envs.grid.view import Memory, Sight, fast_view, in_sight
@@ -111,17 +111,19 @@ class SlowMemory:
         return shown
 
 
+@pytest.mark.parametrize("see_through", [False, True])
 @pytest.mark.parametrize("level", LEVELS)
-def test_memory_is_what_the_views_add_up_to(level):
+def test_memory_is_what_the_views_add_up_to(level, see_through):
     rng = np.random.default_rng(len(level))
     game = make_game(level)
+    game.see_through_walls = see_through
     game.reset(seed=1)
     cells = np.zeros(game.width * game.height + 1, np.uint32)
     memory, slow = Memory(game, cells), SlowMemory(game)
     slow.look()
-    for step in range(60):
+    for step in range(40):
         _, _, terminated, truncated, _ = game.step(an_action(game, rng))
-        if terminated or truncated or step == 40:
+        if terminated or truncated or step == 25:
             game.reset()
             memory.forget()
             slow = SlowMemory(game)
@@ -129,3 +131,24 @@ def test_memory_is_what_the_views_add_up_to(level):
             memory.look()
         shown = cells[:-1].view(np.uint8).reshape(game.width, game.height, 4)
         assert np.array_equal(shown, slow.look()), step
+
+
+def test_memory_forgets_all_but_what_it_sees():
+    game = make_game("MiniGrid-FourRooms-v0")
+    game.reset(seed=0)
+    cells = np.zeros(game.width * game.height + 1, np.uint32)
+    memory = Memory(game, cells)
+    for action in (0, 0, 1):
+        game.step(action)
+        memory.look()
+    known = cells.copy()
+    memory.forget()
+    once = cells.copy()
+    assert not np.array_equal(once, known)
+    Memory(game, known)
+    assert np.array_equal(once, known)
+    # A game may also give and take without touching the grid.
+    game.carrying = Key("red")
+    memory.look()
+    (changed,) = np.flatnonzero(cells != once)
+    assert cells[changed : changed + 1].view(np.uint8).tolist() == [5, 0, 0, game.agent_dir]

@@ -309,6 +309,9 @@ class MinigridVector(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
     def set_state(self, state: Mapping[str, Any]) -> Observation:
         """Goes back to where `get_state` was called, by playing each episode again.
 
+        Args:
+            state: from a batch of the same level with the same options.
+
         Raises:
             EnvError: the state is of another level or another number of games.
         """
