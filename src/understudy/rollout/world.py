@@ -7,6 +7,7 @@ a particle world.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,6 +176,6 @@ class MpeWorld:
 def _bag(mission: str) -> npt.NDArray[np.uint8]:
     words = mission.lower().split()
     bag = np.zeros(MISSION_BUCKETS, np.uint8)
-    for piece in (*words, *(" ".join(pair) for pair in zip(words, words[1:], strict=False))):
+    for piece in (*words, *map(" ".join, itertools.pairwise(words))):
         bag[zlib.crc32(piece.encode()) % MISSION_BUCKETS] = 1
     return bag

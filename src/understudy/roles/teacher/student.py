@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.envs.grid.codes import AGENT, BALL, BOX, DIRECTIONS, DOOR, KEY, NOBODY, OPEN
+from understudy.envs.grid.codes import AGENT, BALL, BOX, COLOURS, DIRECTIONS, DOOR, KEY, NOBODY
 from understudy.rollout.world import MISSION_BUCKETS, Features
 
-_KINDS = 16
-"""Object types, with closed and locked doors as types of their own."""
-_COLOURS = 6
+_KINDS = AGENT + 3
+"""Object types; closed and locked doors are types of their own."""
+_COLOURS = len(COLOURS)
+_KIND = torch.arange(AGENT + 1)[:, None].repeat(1, 3)
+_KIND[DOOR] = torch.tensor([DOOR, AGENT + 1, AGENT + 2])
+"""[type, state] → kind."""
+_COLOURED = torch.tensor([kind in (DOOR, KEY, BALL, BOX) for kind in range(AGENT + 1)])
 ILLEGAL = -1e9
 """Logit of an action that a row lacks: as good as −∞, without its 0 · ∞."""
 
@@ -35,8 +39,8 @@ class MapEncoder(nn.Module):
     """The remembered map around the agent, turned so that the agent looks ahead.
 
     Every cell that was ever seen adds a learnt vector for (place relative to the agent, what lies
-    there) and one for (place, colour): a linear layer over the one-hot map, at the cost of what is
-    known and not of the map's size.
+    there), and things another for (place, colour): a linear layer over the one-hot map, at the cost
+    of what is known and not of the map's size.
     """
 
     def __init__(self, width: int, height: int, size: int = 128, *, mission: bool = False) -> None:
@@ -45,41 +49,35 @@ class MapEncoder(nn.Module):
         self.size = size
         self.reach = max(width, height) - 1
         places = (2 * self.reach + 1) ** 2
-        self.kinds = nn.Parameter(torch.empty(places * _KINDS, size))
-        self.colours = nn.Parameter(torch.zeros(places * _COLOURS, size))
+        self.table = nn.Parameter(torch.empty(places * (_KINDS + _COLOURS), size))
         self.bias = nn.Parameter(torch.zeros(size))
         self.mission = nn.Linear(MISSION_BUCKETS, size, bias=False) if mission else None
-        ahead = torch.from_numpy(DIRECTIONS)
-        self.register_buffer("ahead", ahead, persistent=False)
+        self.register_buffer("facing", torch.from_numpy(DIRECTIONS), persistent=False)
 
     def forward(self, features: Features) -> Tensor:
         """[B, W, H, 4] to [B, size]."""
-        image = features["image"].long()
-        batch, width, height, _ = image.shape
-        flat = image.reshape(batch, width * height, 4)
-        agent = (flat[..., 3] != NOBODY).to(torch.uint8).argmax(1)
-        direction = flat[torch.arange(batch), agent, 3]
-        row, cell = torch.nonzero(flat[..., 0], as_tuple=True)
-        kind, colour, state = flat[row, cell, :3].unbind(-1)
+        image = features["image"].flatten(1, 2)
+        batch, height = len(image), features["image"].shape[2]
+        agent = (image[..., 3] != NOBODY).to(torch.uint8).argmax(1)
+        row, cell = torch.nonzero(image[..., 0], as_tuple=True)
+        known = image[row, cell].int()
+        kind = _KIND[known[:, 0], known[:, 2]]
+        facing = self.facing[image[torch.arange(batch), agent, 3].long()][row]
         dx, dy = cell // height - (agent // height)[row], cell % height - (agent % height)[row]
-        facing = self.ahead[direction][row]
-        # Ahead is the direction's vector, right of it the same turned by a quarter.
+        # Ahead is along the agent's direction, right the same turned by a quarter.
         ahead = dx * facing[:, 0] + dy * facing[:, 1]
         right = dy * facing[:, 0] - dx * facing[:, 1]
         place = (ahead + self.reach) * (2 * self.reach + 1) + right + self.reach
-        kind = torch.where((kind == DOOR) & (state != OPEN), AGENT + state, kind)
-        thing = (kind == KEY) | (kind == BALL) | (kind == BOX) | (kind == DOOR) | (kind > AGENT)
-        out = self.bias + _sum(self.kinds, place * _KINDS + kind, row, batch)
-        out = out + _sum(self.colours, (place * _COLOURS + colour)[thing], row[thing], batch)
+        place = place * (_KINDS + _COLOURS)
+        thing = torch.nonzero(_COLOURED[known[:, 0]])[:, 0]
+        index = torch.cat([place + kind, (place + _KINDS + known[:, 1])[thing]])
+        # The sums by row: what `embedding_bag` gives for indices in the order of their rows.
+        rows, order = torch.cat([row, row[thing]]).sort(stable=True)
+        starts = torch.searchsorted(rows, torch.arange(batch))
+        out = self.bias + nn.functional.embedding_bag(index[order], self.table, starts, mode="sum")
         if self.mission is not None:
             out = out + self.mission(features["mission"].float())
         return torch.relu(out)
-
-
-def _sum(table: Tensor, index: Tensor, row: Tensor, batch: int) -> Tensor:
-    """Sums of the table's rows `index`, by `row`, which does not decrease; [batch, D]."""
-    starts = torch.searchsorted(row, torch.arange(batch))
-    return nn.functional.embedding_bag(index, table, starts, mode="sum")
 
 
 class PaperEncoder(nn.Module):
@@ -228,7 +226,7 @@ def initialise(module: nn.Module, rng: np.random.Generator) -> None:
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     last = {id(m.actor[-1].weight) for m in module.modules() if isinstance(m, Student)}
     for name, parameter in module.named_parameters():
-        if name.endswith(("kinds", "colours")):
+        if name.endswith("table"):
             nn.init.normal_(parameter, std=0.05, generator=generator)
         elif parameter.dim() < 2:
             nn.init.zeros_(parameter)

@@ -52,10 +52,10 @@ def describe(run: Path) -> str:
     """First and last evaluation of a run, and the cost of its teacher."""
     rows = curve(run)
     lines = [f"{'steps':>9}  {'success':<22} {'return':<24} length"]
-    for row in [rows[0], *rows[-1:]] if len(rows) > 1 else rows:
-        lines.append(
-            f"{row['step']:>9.0f}  {_success(row):<22} {_return(row):<24} {row['test/length']:.1f}"
-        )
+    lines += [
+        f"{row['step']:>9.0f}  {_success(row):<22} {_return(row):<24} {row['test/length']:.1f}"
+        for row in ([rows[0], rows[-1]] if len(rows) > 1 else rows)
+    ]
     spent = cost(run)
     if spent["texts"]:
         lines.append(

@@ -47,7 +47,8 @@ class State:
     """Environment steps so far."""
     evaluated: int = 0
     """Steps at the last evaluation."""
-    best: float = float("-inf")
+    best: float | None = None
+    """The best mean return of an evaluation."""
 
     def save(self, run: Run, *, best: bool = False) -> None:
         """Writes a checkpoint at the end of a round."""
@@ -75,7 +76,7 @@ class State:
     def load(self, found: Checkpoint) -> None:
         """Goes back to a checkpoint."""
         self.steps, self.evaluated = found.step, int(found.state["evaluated"])
-        self.best = float(found.state["best"])
+        self.best = found.state["best"]
         self.student.load_state_dict(found.tensors["student"])
         unpack_optimizer(self.optimizer, found.tensors["optimizer"], found.state["optimizer"])
         arrays = {k: v.numpy() for k, v in found.tensors.get("world", {}).items()}
@@ -151,7 +152,7 @@ def train(
             run.log(state.steps, stats, timing=clocks)
             if over or (state.steps // per_round) % config.run.checkpoint_every == 0:
                 state.save(run)
-            bar.update(state.steps, success=stats.get("success", 0.0), best=state.best)
+            bar.update(state.steps, success=stats.get("success", 0.0), best=state.best or 0.0)
             if over:
                 break
         if run.stop_requested and state.steps < config.steps:
@@ -179,7 +180,7 @@ def _note(config: TeacherConfig, state: State, evaluation: Evaluation, run: Run)
     """Keeps the student where it is the best so far; says whether the run may stop here."""
     state.evaluated = state.steps
     reached = evaluation.mean if config.env.startswith("mpe/") else evaluation.success
-    if evaluation.mean > state.best:
+    if state.best is None or evaluation.mean > state.best:
         state.best = evaluation.mean
         state.save(run, best=True)
     return config.stop_at is not None and reached >= config.stop_at
