@@ -52,26 +52,29 @@ _SENTENCE = re.compile(r"(?<=[.!])\s+(?=[A-Z])")
 _WORD = re.compile(r"([A-Za-z°]+)(-[A-Za-z]{2,})?")
 # A single letter is a variable (72x) or a magnitude (5k) unless it is one of these units.
 _LETTERS = frozenset("mgslLhdCFKAVWJN°")
-_NOT_UNITS = frozenset(
-    "hundred hundreds thousand thousands million millions billion billions trillion trillions dozen "
-    "dozens mil mn bn tn lakh crore tenths hundredths thousandths squared cubed factorial pi halves "
-    "and over point to mod divided multiplied sqrt xx xy xz yy yz zz xyz".split()
+# The first word behind a number that makes another number of it.
+_NOT_UNIT = re.compile(
+    r"(?:hundred|thousand|million|billion|trillion|dozen|tenth|hundredth|thousandth)s?|halves|bn|mn|tn|mil"
+    r"|lakh|crore|squared|cubed|factorial|pi|sqrt|and|over|point|to|mod|divided|multiplied|[xyz]+",
+    re.IGNORECASE,
 )
-"""First words behind a number that make another number of it."""
-_HEDGES = frozenset({"plus", "minus", "or", "half"})
-"""Words anywhere behind a number that make another number of it, or two."""
+# Words anywhere behind it that make another number of it, or two.
+_HEDGE = re.compile(r"\b(?:plus|minus|or|half)\b", re.IGNORECASE)
 
 
 def read_marked(response: str) -> str | None:
     """The number after the last mark, in canonical form; None if there is none."""
     text = _plain(response)
-    for mark in reversed(list(_MARK.finditer(text))):
-        after: str | None = text[mark.end() : mark.end() + MAX_ANSWER + 1].split("\n", 1)[0]
-        if mark[0].startswith("\\"):
-            after = _braced(after)
-        value = None if after is None else read_number(after)
-        return None if value is None else canonical(value)
-    return None
+    mark = None
+    for mark in _MARK.finditer(text):  # the last one; a list of all would be long
+        pass
+    if mark is None:
+        return None
+    after: str | None = text[mark.end() : mark.end() + MAX_ANSWER + 1].split("\n", 1)[0]
+    if mark[0].startswith("\\"):
+        after = _braced(after)
+    value = None if after is None else read_number(after)
+    return None if value is None else canonical(value)
 
 
 def read_last_number(response: str) -> str | None:
@@ -156,15 +159,13 @@ def _names_unit(words: str, *, attached: bool) -> bool:
     if word is None:
         return False
     first, rest = word[1], words.lstrip("(")[word.end() :]
-    if rest.lstrip().startswith("-") or not _HEDGES.isdisjoint(
-        re.findall("[a-z]+", words.casefold())
-    ):
+    if rest.lstrip().startswith("-") or _HEDGE.search(words):
         return False
     if len(first) == 1 and first not in _LETTERS:
         # "18 a day", "5 p.m.", "18 T-shirts"
         letter_is_word = first == "a" and rest.startswith(" ")
         return not attached and bool(letter_is_word or word[2] or re.match(r"\.[A-Za-z]", rest))
-    return first.casefold() not in _NOT_UNITS
+    return not _NOT_UNIT.fullmatch(first)
 
 
 def _plain(text: str) -> str:
