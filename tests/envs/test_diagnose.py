@@ -154,7 +154,9 @@ def test_answers_that_are_no_numbers() -> None:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 def test_hostile_texts_take_no_time(text: str) -> None:
     spent: list[float] = []
-    for _ in range(3):  # processor time, the best of three: other work of the process does not count
+    for _ in range(
+        3
+    ):  # processor time, the best of three: other work of the process does not count
         begun = time.process_time()
         assert diagnose(problem("123454321"), text).kind in ("reasoning", "unreadable")
         spent.append(time.process_time() - begun)

@@ -8,6 +8,7 @@ what cannot be read is None, which is not the same as wrong.
 from __future__ import annotations
 
 import re
+from collections import deque
 from fractions import Fraction
 
 from understudy.envs.arithmetic import parse_number
@@ -65,11 +66,10 @@ _HEDGE = re.compile(r"\b(?:plus|minus|or|half)\b", re.IGNORECASE)
 def read_marked(response: str) -> str | None:
     """The number after the last mark, in canonical form; None if there is none."""
     text = _plain(response)
-    mark = None
-    for mark in _MARK.finditer(text):  # the last one; a list of all would be long
-        pass
-    if mark is None:
+    marks = deque(_MARK.finditer(text), maxlen=1)  # a list of all would be long
+    if not marks:
         return None
+    mark = marks[0]
     after: str | None = text[mark.end() : mark.end() + MAX_ANSWER + 1].split("\n", 1)[0]
     if mark[0].startswith("\\"):
         after = _braced(after)
@@ -150,10 +150,10 @@ def _is_unit(rest: str) -> bool:
     found = _UNIT.match(rest.rstrip(" .!)}]\"',;"))
     if found is None or rest.startswith("!"):  # 4! is 24
         return False
-    return not found[3] or _names_unit(found[3], attached=not found[1] and not found[2])
+    return not found[3] or names_unit(found[3], attached=not found[1] and not found[2])
 
 
-def _names_unit(words: str, *, attached: bool) -> bool:
+def names_unit(words: str, *, attached: bool) -> bool:
     """Whether words behind a number name what is counted: no variable, magnitude or second number."""
     word = _WORD.match(words.lstrip("("))
     if word is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -105,11 +105,10 @@ def _plain(text: str) -> str:
 
 def _after_mark(text: str) -> str | None:
     """What follows the last mark on its line, whatever it is."""
-    mark = None
-    for mark in _MARK.finditer(text):  # the last one; a list of all would be long
-        pass
-    if mark is None:
+    marks = deque(_MARK.finditer(text), maxlen=1)  # a list of all would be long
+    if not marks:
         return None
+    mark = marks[0]
     rest = text[mark.end() :].split("\n", 1)[0]
     return _inside(rest) if mark[0].casefold() == "boxed{" else rest.strip(" :$").rstrip(" .")
 
