@@ -135,10 +135,10 @@ def _only_unit(behind: str) -> bool:
     """Whether what stands behind a number leaves it as it is."""
     spaced = behind[:1] in (" ", "\\")
     behind = re.sub(r"\\(?![A-Za-z])", "", behind)
-    if behind.startswith("!"):
+    if re.match(r"[\s)}\]*_`'\"]*!", behind):  # 4! is 24
         return False
     end = _SENTENCE.search(behind)
-    behind = _RATE.sub(" ", _SQUARE.sub("", behind[: end.start()] if end else behind))
+    behind = _RATE.sub(" ", _SQUARE.sub(" ", behind[: end.start()] if end else behind))
     if re.search(r"\d|^[*_`\s]*-|-\s", behind) or not _BEHIND.fullmatch(behind):
         return False
     words = re.findall("[A-Za-z]+", behind)
