@@ -81,7 +81,7 @@ def test_the_usual_forms_are_correct(form: str) -> None:
     [
         "#### not 14", "#### x/14", "#### √14", "#### 14²", "#### 1$4", "#### 2^14", "\\boxed{14", "#### 14x",
         "#### 14 dozen eggs", "#### .14", "#### - 14", "#### 14/2", "#### 14 thousand", "#### 14!", "#### 14 (million)",
-        "#### (14)!", "#### 14x²y",
+        "#### (14)!", "#### 14x²k",
     ],
 )  # fmt: skip
 def test_a_number_with_more_to_it_is_not_correct(text: str) -> None:
