@@ -40,6 +40,7 @@ HOSTILE = {
     "expands when normalised": "ﷺ" * N,
     "huge exponent": "#### 1e999999999",
     "zero denominator": "#### 1/0",
+    "a million mixed": "#### 1ﷺ²<|\\frac{" * 80_000,
     "nul and surrogates": "#### \x00\ud800\udfff",
 }
 

@@ -1,15 +1,21 @@
 """Why an answer is wrong, equations re-computed, and independence from the reward's grader."""
 
+import re
 import time
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, strategies as st
 
 from tests.envs.cases import HOSTILE, gsm8k
+from tests.envs.test_answers import EIGHTEEN, OTHER, UNREADABLE
 from understudy.envs.answers import read_marked
 from understudy.envs.base import Problem
 from understudy.envs.diagnose import diagnose
 from understudy.envs.gsm8k import GSM8K
+
+# Forms that the strict reader takes and this one need not.
+UNREAD_HERE = ("1.8e1", "1.8 \\times 10^1", "1.8 × 10^{1}", "１８", "¥18")
 
 
 def problem(answer: str) -> Problem:
@@ -49,6 +55,58 @@ def problem(answer: str) -> Problem:
 )
 def test_kinds(answer: str, response: str, kind: str) -> None:
     assert diagnose(problem(answer), response).kind == kind
+
+
+@pytest.mark.parametrize("form", UNREADABLE)
+def test_what_the_strict_reader_refuses_is_not_correct(form: str) -> None:
+    for gold in {n for n in re.findall(r"\d+", form, re.ASCII) if len(n) < 40} | {"18", "2"}:
+        assert diagnose(problem(gold), f"#### {form}").kind != "correct", gold
+
+
+@pytest.mark.parametrize(("form", "value"), OTHER)
+def test_another_number_is_not_correct(form: str, value: str) -> None:
+    for gold in set(re.findall(r"\d+", form, re.ASCII)) - {value}:
+        if Fraction(gold) != Fraction(value):
+            assert diagnose(problem(gold), f"#### {form}").kind != "correct", gold
+
+
+@pytest.mark.parametrize("form", [f for f in EIGHTEEN if f not in UNREAD_HERE])
+def test_the_usual_forms_are_correct(form: str) -> None:
+    assert diagnose(problem("18"), f"She pays 3 and 5.\n#### {form}").kind == "correct"
+    assert diagnose(problem("81"), f"She pays 3 and 5.\n#### {form}").kind != "correct"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#### not 14", "#### x/14", "#### √14", "#### 14²", "#### 1$4", "#### 2^14", "\\boxed{14", "#### 14x",
+        "#### 14 dozen eggs", "#### .14", "#### - 14", "#### 14/2", "#### 14 thousand", "#### 14!", "#### 14 (million)",
+        "#### (14)!", "#### 14x²k",
+    ],
+)  # fmt: skip
+def test_a_number_with_more_to_it_is_not_correct(text: str) -> None:
+    assert diagnose(problem("14"), text).kind != "correct"
+
+
+def test_malformed_thousands_are_not_correct() -> None:
+    assert diagnose(problem("14000"), "#### 1,4000").kind != "correct"
+    assert diagnose(problem("-14"), "#### - 14").kind == "correct"
+    assert diagnose(problem("1/2"), "#### .5").kind == "correct"
+    assert diagnose(problem("1/2"), "\\boxed{\\frac{1}{2}}").kind == "correct"
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        ("#### 5*(1+2)", "correct"), ("#### 3*5 = 15", "correct"), ("#### 15", "reasoning"), ("#### 5+5+5", "reasoning"),
+        ("#### 2.5*3*2", "reasoning"), ("#### 3+5", "reasoning"), ("#### 3+5+2=15", "arithmetic"),
+        ("#### 1$2+3", "unreadable"), ("5*3 = 15", "format"), ("5*4 = 20", "reasoning"), ("none", "unreadable"),
+        ("#### 5!", "unreadable"),
+    ],
+)  # fmt: skip
+def test_expressions_that_must_reach_a_target(response: str, kind: str) -> None:
+    countdown = Problem("p", "Make 15.", "15", info={"numbers": (1, 2, 3, 5)})
+    assert diagnose(countdown, response).kind == kind
 
 
 def test_a_number_that_was_wrong_once_is_right_when_it_comes_about_properly() -> None:
@@ -96,9 +154,14 @@ def test_answers_that_are_no_numbers() -> None:
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 def test_hostile_texts_take_no_time(text: str) -> None:
-    begun = time.process_time()
-    assert diagnose(problem("123454321"), text).kind in ("reasoning", "unreadable")
-    assert time.process_time() - begun < 0.1
+    spent: list[float] = []
+    for _ in range(
+        3
+    ):  # processor time, the best of three: other work of the process does not count
+        begun = time.process_time()
+        assert diagnose(problem("123454321"), text).kind in ("reasoning", "unreadable")
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.05
 
 
 @given(st.text(alphabet="0123456789+-*/=()<>#. $,x\n", max_size=200))

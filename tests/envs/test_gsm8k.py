@@ -7,6 +7,7 @@ import pytest
 
 from tests.envs.cases import gsm8k
 from understudy.envs.answers import equal, read_last_number
+from understudy.envs.base import Problem
 from understudy.envs.fingerprints import assert_disjoint, fingerprint
 from understudy.envs.gsm8k import GSM8K
 from understudy.envs.text_env import EnvError, TextEnv
@@ -63,6 +64,20 @@ def test_the_published_splits_share_no_problem() -> None:
     train, test = (GSM8K(s, path=str(gsm8k(s))) for s in ("train", "test"))
     assert_disjoint(train, test, limit=len(test))
     assert len({fingerprint(test.problem(i)) for i in range(len(test))}) == len(test)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "alike"),
+    [
+        ("3 + 2?", "3 - 2?", False), ("3 * 2?", "3 / 2?", False), ("1.5?", "1 5?", False), ("(3+2)*4", "3+2*4", False),
+        ("5!", "5", False), ("√2", "2", False), ("-3 + 2", "3 + 2", False), ("2 < 3", "2 > 3", False), ("12", "1 2", False),
+        ("3 × 2", "3*2", True), ("6 ÷ 2", "6/2", True), ("3 − 2", "3 - 2", True), ("1,000 eggs", "1000 Eggs.", True),
+        ("Ann has 3  eggs!", "ann has 3 eggs", True), ("Ann (a girl)", "Ann, a girl", True),
+    ],
+)  # fmt: skip
+def test_fingerprints(left: str, right: str, alike: bool) -> None:
+    marks = {fingerprint(Problem("p", text, "1")) for text in (left, right)}
+    assert (len(marks) == 1) is alike
 
 
 def test_annotations_can_be_left_out(tmp_path: Path) -> None:

@@ -22,13 +22,18 @@ SAME = [
     ("1{,}000", "1000"), ("1,000", "1000"), (r"\$1,800", "1800"), (r"50\%", "50"), (r"\text{(A)}", "(A)"),
     (r"\text{yes}", "yes"), ("x^{2}", "x^2"), ("5.", "5"), (r"\le 5", r"\leq 5"), ("-3", "−3"),
     (r"(-\infty,0)", r"\left(-\infty, 0\right)"), ("x + 1", "x+1"), (r"\mathrm{AB}", "AB"), (r"2\!\pi", r"2\pi"),
+    ("2 1/2", "2.5"), (r"2 \frac 1 2", "2.5"), (r"10\,000", "10000"), (r"10,\!000", "10,000"), (r"5\text{ m}", "5"),
+    ("5 square miles", "5"), (r"90^{ \circ }", "90"), ("X=5", "x=5"), (r"\frac 12", r"\frac{1}{2}"),
 ]  # fmt: skip
 DIFFERENT = [
     (r"5\alpha", "5"), ("2xy", "2"), ("2x", "2"), (r"5\pi", "5"), ("(1,2)", "(2,1)"), ("(0,1)", "[0,1]"),
     ("(0,1]", "[0,1]"), ("1,2", "1,3"), ("1,2", "1"), ("1,1", "1,2"), ("1,1,2", "1,2,2"), (r"\frac{1}{0}", "0"),
     (r"\frac{1}{0}", r"\frac{2}{0}"), (r"\sqrt{2}", "2"), ("x^2", "x^3"), ("x+1", "x-1"), ("10", "1"), ("", "5"),
     ("1.2.3", "1.2"), ("-1/2", "1/2"), ("5!", "5"), ("2^{10}", "2^1"), ("1,00", "100"), (r"\{1,2\}", "(1,2)"),
-    ("A", "B"), ("A", "a"), (r"\leq 5", r"\geq 5"), ("x=5", "x=6"), (r"3\frac12", "1.5"), (r"\leftarrow", "arrow"),
+    ("1 2", "12"), ("2 1/2", "21/2"), ("1$2", "12"), (r"1\%2", "12"), (r"1\;2", "12"), (r"5\text{ million}", "5"),
+    (r"5\text{ or more}", "5"), (r"2\mathrm{i}", "2"), (r"2\text{x}", "2"), (r"1\text{2}", "1"),
+    (r"5\text{ }^2", "5"), ("x=5", "y=5"), ("1,800", "800,1"), (r"\frac{-1+x}{2}", r"-\frac{1+x}{2}"),
+    (r"1.5\frac12", "2"), (r"3\frac43", r"\frac{13}{3}"), ("0,500", "500"), ("A", "B"), ("A", "a"), (r"\leq 5", r"\geq 5"), ("x=5", "x=6"), (r"3\frac12", "1.5"), (r"\leftarrow", "arrow"),
 ]  # fmt: skip
 
 
@@ -64,10 +69,15 @@ def test_last_boxed(text: str, box: str | None) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
 def test_hostile_texts_take_no_time(text: str) -> None:
-    begun = time.process_time()
-    last_boxed(text)
-    same(text, text + "1")
-    assert time.process_time() - begun < 0.2
+    spent: list[float] = []
+    for _ in range(
+        3
+    ):  # processor time, the best of three: other work of the process does not count
+        begun = time.process_time()
+        last_boxed(text)
+        same(text, text + "1")
+        spent.append(time.process_time() - begun)
+    assert min(spent) < 0.05
 
 
 @given(st.text(alphabet="\\frac{}dsqrt[]()0123456789.,-/^ =xtext%$", max_size=80))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from understudy.envs.arithmetic import evaluate
+from understudy.envs.base import Problem
 from understudy.envs.countdown import Countdown
 from understudy.envs.diagnose import diagnose
 from understudy.envs.fingerprints import fingerprint
@@ -79,3 +80,15 @@ def test_countdown_is_always_solvable_and_checks_the_numbers():
     assert task.grade(problem, f"#### {problem.answer}").correct in (False, True)
     assert task.grade(problem, f"#### {problem.answer}+0").correct is False
     assert task.grade(problem, "none").correct is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "correct"),
+    [
+        ("5*(1+2)", True), ("$5*3", True), ("3*5=15", True), ("3*5 = 16", True), ("5*3*1", True), ("5+5+5", False),
+        ("15", False), ("2.5*3*2", False), ("1+3", False), ("1$2+3", None), ("1 2+3", None), ("5*3!", None),
+    ],
+)  # fmt: skip
+def test_countdown_reads_only_the_given_numbers(expression: str, correct: bool | None):
+    problem = Problem("p", "q", "15", info={"numbers": (1, 2, 3, 5)})
+    assert Countdown("train").grade(problem, f"#### {expression}").correct is correct

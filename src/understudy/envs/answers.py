@@ -8,6 +8,7 @@ what cannot be read is None, which is not the same as wrong.
 from __future__ import annotations
 
 import re
+from collections import deque
 from fractions import Fraction
 
 from understudy.envs.arithmetic import parse_number
@@ -31,7 +32,11 @@ _WIDE = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
     ord("¼"): " 1/4",
     ord("¾"): " 3/4",
 }
-_DRESS = str.maketrans(dict.fromkeys("−–—", "-") | dict.fromkeys("$€£¥₹*`~_\\", " "))
+_DRESS = str.maketrans(dict.fromkeys("−–—", "-") | dict.fromkeys("$€£¥₹*`~_", " "))
+# Other commands (\\pi, \\sqrt) are no dress: a number before one of them is not the answer.
+_COMMAND = re.compile(r"\\(?![A-Za-z])|\\(?:quad|qquad|left|right|approx)(?![A-Za-z])")
+# Between two numbers these join them: 3*1/2 is not 3 1/2.
+_JOIN = re.compile(r"(?<=\d)\s{0,3}[*_~`]{1,3}\s{0,3}(?=[\d.\\])", re.ASCII)
 _FRACTION = re.compile(r"\\[dt]?frac\s?\{\s?(-?[\d.,]{1,40})\s?\}\s?\{\s?([\d.,]{1,40})\s?\}")
 _WORDS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s?\{([^{}]{0,80})\}")
 _POWER = re.compile(r"\s?(?:\\times|\\cdot|×|\*|x)\s?10\s?\^\s?\{?\s?([-−+]?\d{1,3})\s?\}?")
@@ -44,25 +49,32 @@ _EXPONENT = re.compile(r"[eE]([-+]?\d{1,3})(?!\d)", re.ASCII)
 _OVER = re.compile(r"\s?/\s?(\d{1,40})(?![\d.,]*\d)", re.ASCII)
 _MIXED = re.compile(r"\s{1,2}(\d{1,40})\s?/\s?(\d{1,40})(?![\d.,]*\d)", re.ASCII)
 _UNIT = re.compile(r"(\s?)%?(\s?)(\(?[A-Za-z°][A-Za-z°/²³ .'()-]{0,60}(?:\^ ?\{?[23]\}?)?)?$")
-_SENTENCE = re.compile(r"[.!]\s+(?=[A-Z])")
-# One attached letter is a variable (72x) or a magnitude (5k) unless it is one of these units.
+_SENTENCE = re.compile(r"(?<=[.!])\s+(?=[A-Z])")
+_WORD = re.compile(r"([A-Za-z°]+)(-[A-Za-z]{2,})?")
+# A single letter is a variable (72x) or a magnitude (5k) unless it is one of these units.
 _LETTERS = frozenset("mgslLhdCFKAVWJN°")
-_MAGNITUDES = frozenset(
-    {"hundred", "thousand", "million", "billion", "trillion", "dozen", "squared", "cubed"}
-    | {"k", "x", "e", "i", "pi", "factorial"}
+# The first word behind a number that makes another number of it.
+_NOT_UNIT = re.compile(
+    r"(?:hundred|thousand|million|billion|trillion|dozen|tenth|hundredth|thousandth)s?|halves|bn|mn|tn|mil"
+    r"|lakh|crore|squared|cubed|factorial|pi|sqrt|and|over|point|to|mod|divided|multiplied|[xyz]+",
+    re.IGNORECASE,
 )
+# Words anywhere behind it that make another number of it, or two.
+_HEDGE = re.compile(r"\b(?:plus|minus|or|half)\b", re.IGNORECASE)
 
 
 def read_marked(response: str) -> str | None:
     """The number after the last mark, in canonical form; None if there is none."""
     text = _plain(response)
-    for mark in reversed(list(_MARK.finditer(text))):
-        after: str | None = text[mark.end() : mark.end() + MAX_ANSWER].split("\n", 1)[0]
-        if mark[0].startswith("\\"):
-            after = _braced(after)
-        value = None if after is None else read_number(after)
-        return None if value is None else canonical(value)
-    return None
+    marks = deque(_MARK.finditer(text), maxlen=1)  # a list of all would be long
+    if not marks:
+        return None
+    mark = marks[0]
+    after: str | None = text[mark.end() : mark.end() + MAX_ANSWER + 1].split("\n", 1)[0]
+    if mark[0].startswith("\\"):
+        after = _braced(after)
+    value = None if after is None else read_number(after)
+    return None if value is None else canonical(value)
 
 
 def read_last_number(response: str) -> str | None:
@@ -82,9 +94,12 @@ def read_number(text: str) -> Fraction | None:
 
     None if the text is something else: two numbers, an expression, malformed commas, a variable.
     """
-    text = _TOKEN.sub("", _plain(text)[:MAX_ANSWER])
+    # What is cut off is not known to be harmless: the ellipsis is neither digit nor unit.
+    text = text if len(text) <= MAX_ANSWER else text[:MAX_ANSWER] + "…"
+    text = _TOKEN.sub(" ", _plain(text))
     text = _FRACTION.sub(r" \1/\2", _WORDS.sub(r" \1 ", text))
-    text = _POWER.sub(r"e\1", text).translate(_DRESS)
+    text = _JOIN.sub("×", _POWER.sub(r"e\1", text))
+    text = _COMMAND.sub(" ", text).translate(_DRESS)
     text = _LEAD.sub("", " ".join(text.split()))
     sign = _SIGN.match(text)
     found = _NUMBER.match(text, sign.end()) if sign else None
@@ -131,13 +146,26 @@ def _tail(value: Fraction, rest: str) -> Fraction | None:
 
 def _is_unit(rest: str) -> bool:
     """Whether what stands behind a number is nothing, or a unit that does not change it."""
-    found = _UNIT.match(rest.lstrip(")]}\"'").rstrip(" .!)}]\"',;"))
-    if found is None:
+    rest = rest.lstrip(")]}\"'")
+    found = _UNIT.match(rest.rstrip(" .!)}]\"',;"))
+    if found is None or rest.startswith("!"):  # 4! is 24
         return False
-    unit = found[3] or ""
-    if len(unit) == 1 and not found[1] and not found[2]:
-        return unit in _LETTERS
-    return not unit or unit.split()[0].casefold() not in _MAGNITUDES
+    return not found[3] or names_unit(found[3], attached=not found[1] and not found[2])
+
+
+def names_unit(words: str, *, attached: bool) -> bool:
+    """Whether words behind a number name what is counted: no variable, magnitude or second number."""
+    word = _WORD.match(words.lstrip("("))
+    if word is None:
+        return False
+    first, rest = word[1], words.lstrip("(")[word.end() :]
+    if rest.lstrip().startswith("-") or _HEDGE.search(words):
+        return False
+    if len(first) == 1 and first not in _LETTERS:
+        # "18 a day", "5 p.m.", "18 T-shirts"
+        letter_is_word = first == "a" and rest.startswith(" ")
+        return not attached and bool(letter_is_word or word[2] or re.match(r"\.[A-Za-z]", rest))
+    return not _NOT_UNIT.fullmatch(first)
 
 
 def _plain(text: str) -> str:

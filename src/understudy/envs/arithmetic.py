@@ -18,13 +18,13 @@ MAX_PLACES = 6
 
 _TOKEN = re.compile(r"\s*(?:(\d[\d,]*(?:\.\d+)?|\.\d+)|([-+*/()]))")
 _SAME = str.maketrans(
-    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "x": "*", "$": "", "€": "", "£": ""}
+    {"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "x": "*", "$": " ", "€": " ", "£": " "}
 )
 
 
 def parse_number(text: str) -> Fraction | None:
     """A plain decimal number with optional well-formed thousands commas; None if it is not one."""
-    if not re.fullmatch(r"\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\.\d+", text, re.ASCII):
+    if not re.fullmatch(r"\d+(?:\.\d+)?|[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\.\d+", text, re.ASCII):
         return None
     digits = text.replace(",", "")
     return Fraction(digits) if len(digits) <= MAX_DIGITS else None

@@ -9,15 +9,19 @@ from understudy.envs.base import Problem, Task
 from understudy.envs.text_env import EnvError
 
 WHOLE = 50_000
-_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[-−+*×/÷^=<>%]")
+# A sign, a bracket or an exclamation mark counts where it stands next to a number.
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d]+|[-+*/^=<>%√]|\((?=\s?[\d(-])|(?<=[\d)])[)!]")
+_SIGNS = str.maketrans({"−": "-", "–": "-", "×": "*", "÷": "/"})
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def fingerprint(problem: Problem) -> str:
     """The same for questions that differ only in case, spacing or punctuation.
 
-    Numbers, decimals and the signs of arithmetic count: 3 + 2 and 3 - 2 are two problems.
+    Numbers, decimals, signs and brackets of arithmetic count: 3 + 2 and 3 - 2 are two problems.
     """
-    words = _WORD.findall(problem.question.casefold())
+    question = _THOUSANDS.sub("", problem.question.casefold().translate(_SIGNS))
+    words = _WORD.findall(question)
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 
