@@ -18,10 +18,11 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 def fingerprint(problem: Problem) -> str:
     """The same for questions that differ only in case, spacing or punctuation.
 
-    Numbers, decimals, signs and brackets of arithmetic count: 3 + 2 and 3 - 2 are two problems.
+    Numbers, decimals, signs and brackets of arithmetic count: 3 + 2 and 3 - 2 are two problems. So
+    does `info["situation"]`, where a question in words stands for one situation of many.
     """
     question = _THOUSANDS.sub("", problem.question.casefold().translate(_SIGNS))
-    words = _WORD.findall(question)
+    words = [*_WORD.findall(question), str(problem.info.get("situation", ""))]
     return hashlib.sha256(" ".join(words).encode()).hexdigest()
 
 

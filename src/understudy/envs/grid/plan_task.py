@@ -72,7 +72,13 @@ class PlanDoorKey:
             question=question(words, instructions=self.instructions),
             answer=write(plan),
             level=list(RULES).index(task),
-            info={"task": task, "objects": words.objects, "held": words.held, "state": state},
+            info={
+                "situation": f"room {FIRST_SEED[self.split] + index}",
+                "task": task,
+                "objects": words.objects,
+                "held": words.held,
+                "state": state,
+            },
         )
 
     def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:

@@ -63,7 +63,12 @@ class PlanMpe:
             id=f"{self.split}-{name}-{index}",
             question=question(task, agent, text),
             answer=goals(task, agent)[goal],
-            info={"task": name, "agent": agent, "state": state},
+            info={
+                "situation": f"world {FIRST_SEED[self.split] + index}",
+                "task": name,
+                "agent": agent,
+                "state": state,
+            },
         )
 
     def demonstration(self, problem: Problem, rng: np.random.Generator) -> str:
