@@ -94,7 +94,8 @@ def test_an_end_gives_way_to_the_next_start() -> None:
     still = np.full(2, WAIT)
     for _ in range(MAX_STEPS - 1):
         _, rewards, terminated, truncated, infos = envs.step(still)
-        assert not (terminated.any() or truncated.any() or infos)
+        assert not (terminated | truncated).any()
+        assert not infos
     observation, rewards, terminated, truncated, infos = envs.step(still)
     assert truncated.all()
     assert not terminated.any()
