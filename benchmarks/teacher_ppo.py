@@ -42,7 +42,13 @@ LEVEL = "MiniGrid-DoorKey-5x5-v0"
 SOLVED, WINDOW = 0.95, 100
 LIMIT = 100_000
 OURS = TeacherConfig(
-    env=LEVEL, method="ppo", envs=8, horizon=128, minibatch=256, steps=LIMIT, distill=DistillConfig(weight=0.0)
+    env=LEVEL,
+    method="ppo",
+    envs=8,
+    horizon=128,
+    minibatch=256,
+    steps=LIMIT,
+    distill=DistillConfig(weight=0.0),
 )
 BATCH = TeacherConfig(
     envs=128, horizon=16, minibatch=1024, epochs=3, learning_rate=2e-3, steps=40_960
@@ -127,7 +133,9 @@ def ours(config: TeacherConfig, *, until_solved: bool) -> dict[str, float]:
 def main() -> None:
     torch.set_num_threads(1)
     seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
-    result: dict[str, object] = {"versions": {"minigrid": minigrid.__version__, "torch": torch.__version__}}
+    result: dict[str, object] = {
+        "versions": {"minigrid": minigrid.__version__, "torch": torch.__version__}
+    }
     pairs = [(ours(replace(OURS, seed=s), until_solved=True), theirs(s)) for s in seeds]
     result["doorkey"] = [{"ours": mine, "stable_baselines3": other} for mine, other in pairs]
     result["speed_ratio"] = float(

@@ -28,7 +28,9 @@ def draw(curves: Mapping[str, Sequence[Curve]], out: Path, *, ylabel: str, title
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RunError(f"{out}: a picture needs matplotlib; pip install understudy[plots]") from error
+        raise RunError(
+            f"{out}: a picture needs matplotlib; pip install understudy[plots]"
+        ) from error
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for method, seeds in curves.items():
@@ -37,7 +39,9 @@ def draw(curves: Mapping[str, Sequence[Curve]], out: Path, *, ylabel: str, title
             continue
         if all(len(seed) == 1 for seed in seeds):
             level = float(np.mean([seed[0][1] for seed in seeds]))
-            axes.axhline(level, linestyle="--", linewidth=1, color="grey", label=f"{method} ({level:.2f})")
+            axes.axhline(
+                level, linestyle="--", linewidth=1, color="grey", label=f"{method} ({level:.2f})"
+            )
             continue
         # Seeds may have been evaluated at different steps: compared where all of them are known.
         end = min(seed[-1][0] for seed in seeds)

@@ -15,7 +15,7 @@ from understudy.envs.grid.skills import actions
 from understudy.envs.mpe import skills, words as mpe_words
 from understudy.envs.mpe.world import Task
 from understudy.roles.teacher.planner import BookPlanner, ExpertPlanner, Options, Planner, Question
-from understudy.roles.teacher.questions import for_goal, for_plan
+from understudy.roles.teacher.questions import for_goal, for_plan, goal_text
 from understudy.rollout.world import Floats, Ints, Observation
 from understudy.run.errors import RunError
 
@@ -59,11 +59,14 @@ class _Asking:
             for text, options in zip(rows, found, strict=True):
                 best = max(options, key=lambda option: option[1])
                 self._known[text] = ((best[0], 1.0),) if self.hard else options
-        self.latest = texts
-        self.met.update(texts)
+        self._note(texts)
         if isinstance(self.planner, BookPlanner):
             self.fallbacks += sum(map(self.planner.fell_back, texts))
         return [self._known[text] for text in texts]
+
+    def _note(self, texts: list[str]) -> None:
+        self.latest = texts
+        self.met.update(texts)
 
 
 class PlanTeacher(_Asking):
@@ -118,19 +121,27 @@ class GoalTeacher(_Asking):
         """See `Teacher`."""
         agents = self.task.agents
         best = skills.expert_goals(self.task, observation)
+        seen = {a: mpe_words.describe(self.task, a, observation[a]) for a in agents}
         if isinstance(self.planner, ExpertPlanner):
             # The expert looks at the scene itself: equal texts need not get equal goals.
             shares = {a: self._expert(self.planner.noise, a, best[a]) for a in agents}
+            self._note(
+                [
+                    goal_text(self.task, a, text)
+                    for row in zip(*seen.values(), strict=True)
+                    for a, text in zip(agents, row, strict=True)
+                ]
+            )
         else:
-            shares = self._asked(observation, best)
+            shares = self._asked(seen, best)
         count = len(best[agents[0]])
         advice = np.zeros((count, len(agents), self.actions), np.float32)
         for a, agent in enumerate(agents):
             for goal, share in enumerate(shares[agent].T):
                 rows = np.flatnonzero(share)
                 if len(rows):
-                    seen = observation[agent][rows]
-                    taken = skills.act(self.task, agent, np.full(len(rows), goal), seen)
+                    index = np.full(len(rows), goal)
+                    taken = skills.act(self.task, agent, index, observation[agent][rows])
                     advice[rows, a, taken] += share[rows]
         return advice.reshape(count * len(agents), self.actions)
 
@@ -138,23 +149,21 @@ class GoalTeacher(_Asking):
         count = len(mpe_words.goals(self.task, agent))
         return (1 - noise) * np.eye(count, dtype=np.float32)[best] + np.float32(noise / count)
 
-    def _asked(self, observation: Observation, best: Mapping[str, Ints]) -> dict[str, Floats]:
+    def _asked(self, seen: Mapping[str, list[str]], best: Mapping[str, Ints]) -> dict[str, Floats]:
         """The probabilities of each agent's goals, [N, G]."""
         agents = self.task.agents
-        seen = {a: mpe_words.describe(self.task, a, observation[a]) for a in agents}
         count = len(seen[agents[0]])
         heard = [[""] * len(agents)] * count
         for _ in range(1 + self.hear):
-            texts = [
-                f"{agent}: {seen[agent][n]} {heard[n][a]}"
+            asked = [
+                (agent, seen[agent][n], int(best[agent][n]), heard[n][a])
                 for n in range(count)
                 for a, agent in enumerate(agents)
             ]
+            texts = [goal_text(self.task, agent, text, said) for agent, text, _, said in asked]
 
-            def make(row: int, heard: list[list[str]] = heard) -> Question:
-                n, a = divmod(row, len(agents))
-                agent = agents[a]
-                return for_goal(self.task, agent, seen[agent][n], int(best[agent][n]), heard[n][a])
+            def make(row: int, asked: list[tuple[str, str, int, str]] = asked) -> Question:
+                return for_goal(self.task, *asked[row])
 
             options = self._options(texts, make)
             said = [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]

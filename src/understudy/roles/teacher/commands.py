@@ -12,7 +12,13 @@ import torch
 
 from understudy.roles.teacher.advice import Teacher
 from understudy.roles.teacher.config import CompareConfig, EvalConfig, Method, TeacherConfig
-from understudy.roles.teacher.evaluate import HELD_OUT_SEED, evaluate, student_acts, teacher_acts
+from understudy.roles.teacher.evaluate import (
+    HELD_OUT_SEED,
+    Act,
+    evaluate,
+    student_acts,
+    teacher_acts,
+)
 from understudy.roles.teacher.gate import Gate, teacher_values
 from understudy.roles.teacher.setup import (
     make_optimizer,
@@ -22,6 +28,8 @@ from understudy.roles.teacher.setup import (
 )
 from understudy.roles.teacher.summary import REPORT_CARD
 from understudy.roles.teacher.train import train
+from understudy.roles.teacher.video import record
+from understudy.rollout.world import World
 from understudy.run import checkpoint as checkpoints
 from understudy.run.config import load
 from understudy.run.errors import RunError
@@ -67,18 +75,24 @@ def run_eval(config: EvalConfig) -> Path:
         Run.create("teacher", base.env, config, base.run, verb="eval") as run,
         ExitStack() as stack,
     ):
-        rng = run.seeds.generator("evaluation", 0)
         teacher = None
         if config.who == "student":
             student = make_student(base, world, run.seeds)
             student.load_state_dict(_weights(Path(config.student)))
-            act = student_acts(student, world, rng)
+
+            def actor(world: World) -> Act:
+                return student_acts(student, world, run.seeds.generator("evaluation", 0))
         else:
             teacher = make_teacher(base, world, run, stack)
-            act = teacher_acts(teacher, rng)
-        run.log(0, evaluate(world, act).metrics())
+
+            def actor(_: World, advise: Teacher = teacher) -> Act:
+                return teacher_acts(advise, run.seeds.generator("evaluation", 0))
+
+        run.log(0, evaluate(world, actor(world)).metrics())
         if teacher is not None:
             _write_card(run.path, teacher)
+        if config.video:
+            record(base, actor(make_world(base, 1)), run.path / "media" / "episode.gif")
         return run.path
 
 

@@ -78,7 +78,7 @@ def for_goal(task: Task, agent: str, text: str, expert_goal: int, heard: str = "
         heard: what the others said they would do.
     """
     known = goals(task, agent)
-    prompt = goal_prompt(task, agent, f"{text} {heard}".strip())
+    prompt = goal_text(task, agent, text, heard)
     listed = f"Goals: {', '.join(known)}.\n"
     return Question(
         text=prompt,
@@ -90,6 +90,11 @@ def for_goal(task: Task, agent: str, text: str, expert_goal: int, heard: str = "
         expert=lambda: known[expert_goal],
         fallback=known[-1],
     )
+
+
+def goal_text(task: Task, agent: str, text: str, heard: str = "") -> str:
+    """What decides an agent's goal: what it sees and hears."""
+    return goal_prompt(task, agent, f"{text} {heard}".strip())
 
 
 _PURPOSE = {
