@@ -1,6 +1,6 @@
 """A scripted expert teaches a small PPO student to open doors, and falls silent as it learns.
 
-python examples/teach_a_student.py [--debug]
+python examples/teach_a_student.py [--steps 2000]
 """
 
 import sys

@@ -84,7 +84,8 @@ def test_training_examples_run(name: str, tmp_path: Path):
 
 def test_the_teacher_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     example = runpy.run_path(str(ROOT / "examples" / "teach_a_student.py"))
-    example["main"](["--debug", "--run.root", str(tmp_path), "--run.progress", "false"])
+    small = ["--debug", "--steps", "512", "--run.progress", "false"]
+    example["main"]([*small, "--run.root", str(tmp_path)])
     assert re.search(r"^ +512 +[01]\.", capsys.readouterr().out, re.MULTILINE)
 
 
