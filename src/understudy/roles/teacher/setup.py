@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from understudy.envs.grid.doorkey import DoorKeyVector
+from understudy.envs.grid.egocentric import vocabulary
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
 from understudy.envs.grid.plans import INSTRUCTIONS
@@ -47,11 +48,14 @@ def make_world(config: TeacherConfig, envs: int) -> World:
     """
     if config.env.startswith(MPE):
         return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **config.options))
+    raw = config.student.encoder == "paper"
     if config.env in RULES:
         if config.options:
             raise ConfigError(f"options: {config.env} has none")
-        return GridWorld(DoorKeyVector(config.env, envs))
-    return GridWorld(MinigridVector(config.env, envs, **config.options), missions_vary=True)
+        return GridWorld(DoorKeyVector(config.env, envs), raw=raw)
+    return GridWorld(
+        MinigridVector(config.env, envs, **config.options), missions_vary=True, raw=raw
+    )
 
 
 def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student | Team:
@@ -83,10 +87,11 @@ def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student |
 
 
 def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncoder:
-    features = world.features(world.reset(0))
-    width, height = features["image"].shape[1:3]
+    observation = world.reset(0)
+    width, height = observation["image"].shape[1:3]
     if config.student.encoder == "map":
-        return MapEncoder(width, height, config.student.width, mission="mission" in features)
+        told = "mission" in world.features(observation)
+        return MapEncoder(vocabulary(width, height), config.student.width, mission=told)
     return PaperEncoder(width, height)
 
 
