@@ -27,7 +27,14 @@ class Outlook:
     """The memory after it, [rows, D]; D is 0 without one."""
 
 
-class MapEncoder(nn.Module):
+class Encoder(nn.Module):
+    """Features to a vector per row."""
+
+    size: int
+    """Width of the vector."""
+
+
+class MapEncoder(Encoder):
     """The remembered map as the agent has it before its eyes (`envs.grid.egocentric`).
 
     Every entry adds a learnt vector: a linear layer over the one-hot map, at the cost of what is
@@ -55,7 +62,7 @@ class MapEncoder(nn.Module):
         return torch.relu(out)
 
 
-class PaperEncoder(nn.Module):
+class PaperEncoder(Encoder):
     """The map as LLM4Teach's student reads it: raw codes, seen from above, three convolutions."""
 
     def __init__(self, width: int, height: int, size: int = 64) -> None:
@@ -74,7 +81,7 @@ class PaperEncoder(nn.Module):
         return self.net(features["image"].float().permute(0, 3, 1, 2))
 
 
-class VectorEncoder(nn.Module):
+class VectorEncoder(Encoder):
     """A linear layer over one of the features that are vectors."""
 
     def __init__(self, feature: str, width: int, size: int) -> None:
@@ -96,17 +103,17 @@ class Student(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         actions: int,
         *,
         width: int = 128,
         recurrent: bool = False,
-        critic_encoder: nn.Module | None = None,
+        critic_encoder: Encoder | None = None,
     ) -> None:
-        """Encoders have a `size`; the memory follows the actor's."""
+        """The memory follows the actor's encoder."""
         super().__init__()
-        size = int(encoder.size)
-        seen = size if critic_encoder is None else int(critic_encoder.size)
+        size = encoder.size
+        seen = size if critic_encoder is None else critic_encoder.size
         self.encoder, self.critic_encoder = encoder, critic_encoder
         self.memory = nn.GRUCell(size, size) if recurrent else None
         self.actor = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, actions))
