@@ -27,6 +27,7 @@ class Reference:
 
     def __init__(self, task: str, seed: int) -> None:
         self.room = DoorKeyRoom(task)
+        self.room.gen_obs = dict  # `image` looks instead, once per step
         self.begin(seed)
 
     def begin(self, seed: int | None = None) -> None:
