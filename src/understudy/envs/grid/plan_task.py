@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from understudy.envs.base import Grade, Problem
-from understudy.envs.diagnose import Diagnosis
+from understudy.envs.diagnose import Diagnosis, Kind
 from understudy.envs.grid import expert
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.layouts import RULES
@@ -103,7 +103,7 @@ class PlanDoorKey:
     def diagnose(self, problem: Problem, response: str) -> Diagnosis:
         """Right, wrong (reasoning), or no plan at all (format)."""
         verdict = self.grade(problem, response).correct
-        kinds = {True: "correct", False: "reasoning", None: "format"}
+        kinds: dict[bool | None, Kind] = {True: "correct", False: "reasoning", None: "format"}
         return Diagnosis(kinds[verdict], 0, 0)
 
 

@@ -127,7 +127,7 @@ def _showing(cells: Bits, free: Bits) -> Bits:
 def _by_the_walls(scene: Scene) -> Bits:
     """Cells within one of a known wall or door, diagonally too, [N, W]."""
     walls = to_bits((scene.kind == WALL) | (scene.kind == DOOR))
-    tall = walls | walls << 1 | walls >> 1
+    tall: Bits = walls | np.left_shift(walls, 1) | np.right_shift(walls, 1)
     wide = tall.copy()
     wide[:, 1:] |= tall[:, :-1]
     wide[:, :-1] |= tall[:, 1:]
