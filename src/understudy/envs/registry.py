@@ -114,8 +114,11 @@ def _find(env: str) -> Factory:
 def _alike(value: Any, usual: Any) -> bool:
     """Whether an option's value has the type of its default, as far as that tells the type."""
     if isinstance(usual, tuple):
-        same = isinstance(value, (list, tuple)) and len(value) == len(usual)
-        return same and all(_alike(v, u) for v, u in zip(value, usual, strict=True))
+        if not isinstance(value, (list, tuple)):
+            return False
+        # An empty default is a list of any length; its factory knows what may be in it.
+        alike = len(value) == len(usual) and all(map(_alike, value, usual))
+        return alike or not usual
     if isinstance(usual, float):
         return type(value) in (int, float)
     return type(value) is type(usual) or not isinstance(usual, (bool, int, str))

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from minigrid.core.grid import Grid
+from minigrid.core.world_object import Wall
 
 from understudy.envs.grid import expert
 from understudy.envs.grid.codes import FORWARD, LAVA, WAIT
@@ -17,6 +19,7 @@ from understudy.envs.grid.minigrid import MinigridMemory
 from understudy.envs.grid.register import IDS, register
 from understudy.envs.grid.scene import Scene, describe
 from understudy.envs.grid.skills import actions as follow
+from understudy.envs.grid.vision import VISIBLE
 from understudy.envs.text_env import EnvError
 
 ODDS = [0.12, 0.12, 0.36, 0.15, 0.05, 0.15, 0.05]
@@ -27,6 +30,7 @@ class Reference:
 
     def __init__(self, task: str, seed: int) -> None:
         self.room = DoorKeyRoom(task)
+        self.room.gen_obs = dict  # `image` looks instead, once per step
         self.begin(seed)
 
     def begin(self, seed: int | None = None) -> None:
@@ -47,6 +51,16 @@ class Reference:
         held = (1, 0, 0) if room.carrying is None else room.carrying.encode()
         shown[tuple(room.agent_pos)] = (*held, room.agent_dir)
         return shown
+
+
+def test_sight_is_minigrids_in_every_case() -> None:
+    for case in range(512):
+        view = Grid(3, 3)
+        for bit in range(9):
+            if case >> bit & 1:
+                view.set(bit % 3, 2 - bit // 3, Wall())
+        mask = view.process_vis((1, 2))
+        assert VISIBLE[case].tolist() == mask.T[::-1].ravel().tolist()
 
 
 def by_expert(observation: dict) -> np.ndarray:

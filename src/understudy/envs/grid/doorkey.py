@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_lowercase
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -56,7 +56,7 @@ def space_of(width: int, height: int) -> gym.spaces.Dict:
     )
 
 
-class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np.float32]]):
+class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]]):
     """N door-key rooms.
 
     An observation is {image: uint8 [N, W, H, 4], mission: N texts}. `image` holds MiniGrid's codes
@@ -67,7 +67,7 @@ class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np
     then in infos["final_obs"], for the rows of infos["_final_obs"].
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
     def __init__(self, task: str, num_envs: int = 1) -> None:
         """`task` is a name of `layouts.RULES`.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from understudy.envs.base import Grade, Problem
-from understudy.envs.diagnose import Diagnosis
+from understudy.envs.diagnose import Diagnosis, Kind
 from understudy.envs.grid import expert
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.layouts import RULES
@@ -94,14 +94,16 @@ class PlanDoorKey:
         except PlanError as error:
             return Grade(None, None, str(error))
         earned = _earns(problem.info, plan)
-        best = _earns(problem.info, read(problem.answer, problem.info["objects"]))
-        right = write(plan) == problem.answer or (earned > 0 and earned >= GOOD * best)
+        right = write(plan) == problem.answer
+        if not right and earned > 0:
+            best = _earns(problem.info, read(problem.answer, problem.info["objects"]))
+            right = earned >= GOOD * best
         return Grade(right, write(plan), f"earns {earned:.2f}", earned)
 
     def diagnose(self, problem: Problem, response: str) -> Diagnosis:
         """Right, wrong (reasoning), or no plan at all (format)."""
         verdict = self.grade(problem, response).correct
-        kinds = {True: "correct", False: "reasoning", None: "format"}
+        kinds: dict[bool | None, Kind] = {True: "correct", False: "reasoning", None: "format"}
         return Diagnosis(kinds[verdict], 0, 0)
 
 
@@ -119,9 +121,9 @@ def _moments(task: str, seed: int) -> list[tuple[Words, str, dict[str, Any]]]:
     until = rng.integers(0, LONGEST_WANDER, BLOCK)
     found: dict[int, tuple[Words, str, dict[str, Any]]] = {}
     current: list[Plan] = [()] * BLOCK
+    scene, missions = Scene.of(observation["image"]), observation["mission"]
+    words = describe(scene, missions)
     for t in range(LONGEST_WANDER):
-        scene, missions = Scene.of(observation["image"]), observation["mission"]
-        words = describe(scene, missions)
         state = env.get_state()
         for row in np.flatnonzero(until == t):
             found[int(row)] = (words[row], missions[row], _of_row(state, int(row)))
@@ -131,13 +133,12 @@ def _moments(task: str, seed: int) -> list[tuple[Words, str, dict[str, Any]]]:
                 careful = rng.random() < 0.5
                 chosen = options[rng.integers(len(options))]
                 current[row] = expert.plan(missions[row], words[row]) if careful else chosen
-        taken = actions(scene, current)
-        read_before = [w.text for w in words]
-        observation, *_ = env.step(taken)
-        after = describe(Scene.of(observation["image"]), observation["mission"])
+        observation, *_ = env.step(actions(scene, current))
+        scene, before = Scene.of(observation["image"]), words
+        words = describe(scene, missions)
         current = [
-            plan if now.text == before else ()
-            for plan, now, before in zip(current, after, read_before, strict=True)
+            plan if now.text == then.text else ()
+            for plan, now, then in zip(current, words, before, strict=True)
         ]
     return [found[row] for row in range(BLOCK)]
 

@@ -92,7 +92,7 @@ def candidates(objects: Sequence[str], held: str = "") -> list[Plan]:
             steps.append(Step("go to", name))
             if kind in ("key", "ball", "box"):
                 steps.append(Step("pick up", name))
-        if kind == "door":
+        if kind == "door" and not name.startswith("open "):
             steps.append(Step("open", name))
     if held:
         steps.append(Step("drop", held))

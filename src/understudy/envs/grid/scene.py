@@ -162,5 +162,5 @@ def _words(found: Sequence[int], held: int, held_colour: int, mission: str) -> W
     ]
     if any(v % 16 == LAVA for v in found) and "lava" not in mission:
         lines.append("Danger: lava.")
-    objects = tuple(dict.fromkeys([*counts, *([holding] if holding else [])]))
+    objects = (*counts, holding) if holding and holding not in counts else tuple(counts)
     return Words("\n".join(lines), objects, holding)

@@ -8,6 +8,7 @@ is left the agent explores, and where nothing is left to explore it waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from understudy.envs.grid.codes import (
     PICKUP,
     RIGHT,
     TOGGLE,
+    UNSEEN,
     WAIT,
     WALL,
 )
@@ -125,7 +127,7 @@ def _showing(cells: Bits, free: Bits) -> Bits:
 def _by_the_walls(scene: Scene) -> Bits:
     """Cells within one of a known wall or door, diagonally too, [N, W]."""
     walls = to_bits((scene.kind == WALL) | (scene.kind == DOOR))
-    tall = walls | walls << 1 | walls >> 1
+    tall: Bits = walls | np.left_shift(walls, 1) | np.right_shift(walls, 1)
     wide = tall.copy()
     wide[:, 1:] |= tall[:, :-1]
     wide[:, :-1] |= tall[:, 1:]
@@ -165,9 +167,11 @@ def holding(scene: Scene, name: str) -> Bools:
 
 def _drop(scene: Scene, name: str) -> Ints:
     """Puts it down before the agent, which turns until the floor there is free."""
+    n = len(scene)
+    around = [replace(scene, direction=np.full(n, d)).front()[0] for d in range(4)]
+    possible = holding(scene, name) & np.isin(around, (EMPTY, UNSEEN)).any(axis=0)
     front, _ = scene.front()
-    answers = np.where(front == EMPTY, DROP, RIGHT)
-    return np.where(holding(scene, name), answers, _UNDECIDED)
+    return np.where(possible, np.where(front == EMPTY, DROP, RIGHT), _UNDECIDED)
 
 
 def _approach(scene: Scene, step: Step, walkable: Bools) -> tuple[Bits, Ints]:

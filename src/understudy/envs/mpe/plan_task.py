@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from understudy.envs.base import Grade, Problem
-from understudy.envs.diagnose import Diagnosis
+from understudy.envs.diagnose import Diagnosis, Kind
 from understudy.envs.mpe.skills import act, expert_goals
 from understudy.envs.mpe.vector import TASKS, MpeVector
 from understudy.envs.mpe.words import describe, goals
@@ -92,7 +92,7 @@ class PlanMpe:
 
     def diagnose(self, problem: Problem, response: str) -> Diagnosis:
         """Right, wrong (reasoning), or no goal at all (format)."""
-        kinds = {True: "correct", False: "reasoning", None: "format"}
+        kinds: dict[bool | None, Kind] = {True: "correct", False: "reasoning", None: "format"}
         return Diagnosis(kinds[self.grade(problem, response).correct], 0, 0)
 
 
