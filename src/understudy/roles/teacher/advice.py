@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from understudy.envs.grid.skills import actions
 from understudy.envs.mpe import skills, words as mpe_words
 from understudy.envs.mpe.world import Task
 from understudy.roles.teacher.planner import BookPlanner, ExpertPlanner, Options, Planner, Question
-from understudy.roles.teacher.questions import for_goal, for_plan
+from understudy.roles.teacher.questions import for_goal, for_plan, goal_text
 from understudy.rollout.world import Floats, Ints, Observation
 from understudy.run.errors import RunError
 
@@ -34,6 +34,14 @@ class Teacher(Protocol):
         """Action probabilities, float32 [R, A]."""
         ...
 
+    def counts(self) -> dict[str, Any]:
+        """What was met so far, as JSON values."""
+        ...
+
+    def recount(self, counts: Mapping[str, Any]) -> None:
+        """Goes back to `counts`."""
+        ...
+
 
 class _Asking:
     """What every teacher keeps: the answers so far, and counts."""
@@ -45,6 +53,14 @@ class _Asking:
         self.fallbacks = 0
         self.latest: list[str] = []
         self._known: dict[str, Options] = {}
+
+    def counts(self) -> dict[str, Any]:
+        """See `Teacher`."""
+        return {"met": dict(self.met), "fallbacks": self.fallbacks}
+
+    def recount(self, counts: Mapping[str, Any]) -> None:
+        """See `Teacher`."""
+        self.met, self.fallbacks = Counter(counts["met"]), int(counts["fallbacks"])
 
     def _options(self, texts: list[str], make: Callable[[int], Question]) -> list[Options]:
         """The answers to every row's question; each distinct text is asked once.
@@ -59,11 +75,14 @@ class _Asking:
             for text, options in zip(rows, found, strict=True):
                 best = max(options, key=lambda option: option[1])
                 self._known[text] = ((best[0], 1.0),) if self.hard else options
-        self.latest = texts
-        self.met.update(texts)
+        self._meet(texts)
         if isinstance(self.planner, BookPlanner):
             self.fallbacks += sum(map(self.planner.fell_back, texts))
         return [self._known[text] for text in texts]
+
+    def _meet(self, texts: list[str]) -> None:
+        self.latest = texts
+        self.met.update(texts)
 
 
 class PlanTeacher(_Asking):
@@ -120,6 +139,7 @@ class GoalTeacher(_Asking):
         best = skills.expert_goals(self.task, observation)
         if isinstance(self.planner, ExpertPlanner):
             # The expert looks at the scene itself: equal texts need not get equal goals.
+            self._meet(self._texts(self._seen(observation)))
             shares = {a: self._expert(self.planner.noise, a, best[a]) for a in agents}
         else:
             shares = self._asked(observation, best)
@@ -138,37 +158,52 @@ class GoalTeacher(_Asking):
         count = len(mpe_words.goals(self.task, agent))
         return (1 - noise) * np.eye(count, dtype=np.float32)[best] + np.float32(noise / count)
 
+    def _seen(self, observation: Observation) -> list[list[str]]:
+        """What each agent sees, in words, [N][agents]."""
+        agents = self.task.agents
+        columns = [mpe_words.describe(self.task, a, observation[a]) for a in agents]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _texts(self, seen: list[list[str]], heard: list[list[str]] | None = None) -> list[str]:
+        agents = self.task.agents
+        return [
+            goal_text(self.task, agent, row[a], heard[n][a] if heard else "")
+            for n, row in enumerate(seen)
+            for a, agent in enumerate(agents)
+        ]
+
     def _asked(self, observation: Observation, best: Mapping[str, Ints]) -> dict[str, Floats]:
         """The probabilities of each agent's goals, [N, G]."""
         agents = self.task.agents
-        seen = {a: mpe_words.describe(self.task, a, observation[a]) for a in agents}
-        count = len(seen[agents[0]])
-        heard = [[""] * len(agents)] * count
+        seen = self._seen(observation)
+        heard: list[list[str]] | None = None
         for _ in range(1 + self.hear):
-            texts = [
-                f"{agent}: {seen[agent][n]} {heard[n][a]}"
-                for n in range(count)
-                for a, agent in enumerate(agents)
-            ]
+            texts = self._texts(seen, heard)
 
-            def make(row: int, heard: list[list[str]] = heard) -> Question:
+            def make(row: int, texts: list[str] = texts) -> Question:
                 n, a = divmod(row, len(agents))
-                agent = agents[a]
-                return for_goal(self.task, agent, seen[agent][n], int(best[agent][n]), heard[n][a])
+                return for_goal(self.task, agents[a], texts[row], int(best[agents[a]][n]))
 
             options = self._options(texts, make)
             said = [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]
             heard = [_intentions(agents, row) for row in said]
         return {
-            agent: np.array(
-                [
-                    [dict(row[a]).get(goal, 0.0) for goal in mpe_words.goals(self.task, agent)]
-                    for row in said
-                ],
-                np.float32,
-            )
+            agent: _shares(mpe_words.goals(self.task, agent), [row[a] for row in said])
             for a, agent in enumerate(agents)
         }
+
+
+def _shares(goals: Sequence[str], said: Sequence[Options]) -> Floats:
+    """The probabilities of each goal, [N, G]."""
+    shares = np.zeros((len(said), len(goals)), np.float32)
+    for row, options in enumerate(said):
+        for goal, share in options:
+            if goal not in goals:
+                raise RunError(
+                    f"a recorded goal is none: {goal[:40]!r}; there are {', '.join(goals)}"
+                )
+            shares[row, goals.index(goal)] += share
+    return shares
 
 
 def _intentions(agents: Sequence[str], said: Sequence[Options]) -> list[str]:

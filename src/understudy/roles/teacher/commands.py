@@ -15,6 +15,7 @@ from understudy.roles.teacher.config import CompareConfig, EvalConfig, Method, T
 from understudy.roles.teacher.evaluate import HELD_OUT_SEED, evaluate, student_acts, teacher_acts
 from understudy.roles.teacher.gate import Gate, teacher_values
 from understudy.roles.teacher.setup import (
+    check_teacher,
     make_optimizer,
     make_student,
     make_teacher,
@@ -35,10 +36,13 @@ def run_train(config: TeacherConfig) -> Path:
         Stopped: a signal asked for it; a checkpoint is written.
     """
     world, held_out = make_world(config, config.envs), make_world(config, config.eval_episodes)
+    taught = config.method != "ppo" and config.distill.weight > 0
+    if taught:
+        check_teacher(config)
     with Run.create("teacher", config.env, config, config.run) as run, ExitStack() as stack:
         student = make_student(config, world, run.seeds)
         teacher = gate = None
-        if config.method != "ppo" and config.distill.weight > 0:
+        if taught:
             teacher = make_teacher(config, world, run, stack)
             if config.distill.schedule == "adaptive":
                 gate = _gate(config, run, teacher)
@@ -60,8 +64,11 @@ def run_train(config: TeacherConfig) -> Path:
 def run_eval(config: EvalConfig) -> Path:
     """Plays held-out episodes with a teacher or with a trained student."""
     base = config.base
+    weights = None
     if config.who == "student":
-        base = _of_run(config)
+        base, weights = _of_run(config), _weights(Path(config.student))
+    else:
+        check_teacher(base)
     world = make_world(base, config.episodes)
     with (
         Run.create("teacher", base.env, config, base.run, verb="eval") as run,
@@ -69,9 +76,9 @@ def run_eval(config: EvalConfig) -> Path:
     ):
         rng = run.seeds.generator("evaluation", 0)
         teacher = None
-        if config.who == "student":
+        if weights is not None:
             student = make_student(base, world, run.seeds)
-            student.load_state_dict(_weights(Path(config.student)))
+            student.load_state_dict(weights)
             act = student_acts(student, world, rng)
         else:
             teacher = make_teacher(base, world, run, stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from contextlib import ExitStack
@@ -13,7 +14,8 @@ from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
 from understudy.envs.grid.plans import INSTRUCTIONS
-from understudy.envs.mpe.vector import MpeVector
+from understudy.envs.mpe.vector import TASKS, MpeVector
+from understudy.envs.text_env import EnvError
 from understudy.lm.open import opened
 from understudy.lm.spec import parse_spec
 from understudy.roles.teacher.advice import GoalTeacher, PlanTeacher, Teacher
@@ -51,6 +53,13 @@ def make_world(config: TeacherConfig, envs: int) -> World:
         if config.options:
             raise ConfigError(f"options: {config.env} has none")
         return GridWorld(DoorKeyVector(config.env, envs))
+    if not config.env.startswith(("MiniGrid-", "BabyAI-")):
+        known = [*RULES, *(MPE + task for task in TASKS)]
+        near = difflib.get_close_matches(config.env, known, 1, 0.3) or known
+        raise EnvError(
+            f"no environment {config.env!r}; did you mean {near[0]!r}? There are "
+            f"{', '.join(known)}, and every MiniGrid and BabyAI id"
+        )
     return GridWorld(MinigridVector(config.env, envs, **config.options), missions_vary=True)
 
 
@@ -93,6 +102,20 @@ def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncod
 def make_optimizer(student: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:
     """Adam, as PPO's implementations have it."""
     return torch.optim.Adam(student.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
+
+
+def check_teacher(config: TeacherConfig) -> None:
+    """Opens what the teacher needs once, before there is a run: an error then leaves none behind.
+
+    Raises:
+        LMError: the model cannot be opened.
+        RunError: the recorded answers cannot be read.
+    """
+    if config.advice.plans is not None:
+        Book.open(Path(config.advice.plans))
+    elif config.advice.who == "lm":
+        with opened(config.lm, max_usd=config.advice.max_usd):
+            pass
 
 
 def make_teacher(config: TeacherConfig, world: World, run: Run, stack: ExitStack) -> Teacher:
