@@ -48,9 +48,10 @@ class MpeVector:
     def __init__(
         self, task: str, num_envs: int, /, *, max_cycles: int = 25, **options: Any
     ) -> None:
-        for option, value in (("num_envs", num_envs), ("max_cycles", max_cycles)):
+        counts: dict[str, Any] = {"num_envs": num_envs, "max_cycles": max_cycles}
+        for option, value in counts.items():
             if not isinstance(value, int) or value < 1:
-                raise EnvError(f"{task}: {option} is {value!r}; it must be an integer from 1")
+                raise EnvError(f"{task}: {option} is {value!r}; it must be at least 1")
         self.task: Task = make_task(task, **options)
         self.num_envs = num_envs
         self.max_cycles = max_cycles
