@@ -122,7 +122,7 @@ def test_the_teacher_is_a_constant():
 
 
 def test_an_unknown_divergence_is_named():
-    with pytest.raises(ValueError, match="js.*ce, forward_kl, reverse_kl"):
+    with pytest.raises(ValueError, match=r"js.*ce, forward_kl, reverse_kl"):
         ops.distillation(STUDENT, STUDENT.softmax(-1), "js")
 
 
