@@ -130,7 +130,9 @@ def test_an_episode_counts_up_to_its_first_end():
 
 
 def test_a_success_is_a_return_above_nothing():
-    played = play_episodes(GridWorld(DoorKeyVector("SimpleDoorKey", 3)), 0, lambda *_: np.full(3, 6))
+    played = play_episodes(
+        GridWorld(DoorKeyVector("SimpleDoorKey", 3)), 0, lambda *_: np.full(3, 6)
+    )
     assert played.successes == 0
     assert played.lengths.tolist() == [150] * 3
 
@@ -212,7 +214,12 @@ def test_missions_in_buckets():
     pytest.importorskip("minigrid")
     world = WORLDS["minigrid"](4)
     observation = world.reset(0)
-    bags = world.features({**observation, "mission": ("go to the red ball", "GO to the red ball", "go to red the ball", "")})
+    bags = world.features(
+        {
+            **observation,
+            "mission": ("go to the red ball", "GO to the red ball", "go to red the ball", ""),
+        }
+    )
     first, shout, order, nothing = bags["mission"]
     assert torch.equal(first, shout)
     assert not torch.equal(first, order)  # pairs of words are told apart

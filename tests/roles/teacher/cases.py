@@ -36,6 +36,7 @@ def vector_student(seed=0, *, seen=3, actions=4, recurrent=False):
 
 def segment(student, rng, steps=6, rows=4, seen=3, actions=4, ends=0.3):
     """Random experience of such a student, with a random teacher."""
+
     def normal(*shape):
         return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
 

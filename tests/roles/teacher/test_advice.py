@@ -57,7 +57,9 @@ def test_advice_in_a_grid_sums_to_1(task, noise):
 def test_advice_mixes_the_first_actions_of_the_plans():
     env, observation = rooms()
     shares = {"explore": 0.5, "wait": 0.25, "go to goal, wait": 0.25}
-    usable = {plan: share for plan, share in shares.items() if "goal" not in plan} | {"explore walls": 0.25}
+    usable = {plan: share for plan, share in shares.items() if "goal" not in plan} | {
+        "explore walls": 0.25
+    }
     teacher = PlanTeacher(Fixed(lambda _: tuple(usable.items())))
     advice = teacher(observation)
     scene = Scene.of(observation["image"])
@@ -87,7 +89,9 @@ def test_each_text_is_asked_once_and_counted():
 
 def test_fallbacks_are_counted_as_often_as_they_are_met(tmp_path):
     env, observation = rooms(4)
-    rows = lambda qs: [Row(q.text, (("explore", 1.0),), "", "key" in q.text.split("Remembered")[1]) for q in qs]  # noqa: E731
+    rows = lambda qs: [
+        Row(q.text, (("explore", 1.0),), "", "key" in q.text.split("Remembered")[1]) for q in qs
+    ]  # noqa: E731
     teacher = PlanTeacher(BookPlanner(Book.open(tmp_path / "b", {"model": "m"}), rows))
     wander(env, teacher, observation, 50)
     wanted = sum(n for text, n in teacher.met.items() if "key" in text.split("Remembered")[1])
@@ -122,7 +126,9 @@ def test_advice_to_agents_sums_to_1(name, noise):
     observation = env.reset(0)
     teachers = [
         GoalTeacher(ExpertPlanner(noise), env.task),
-        GoalTeacher(Fixed(lambda q: tuple((o, 1 / len(q.options)) for o in q.options)), env.task, hear=True),
+        GoalTeacher(
+            Fixed(lambda q: tuple((o, 1 / len(q.options)) for o in q.options)), env.task, hear=True
+        ),
     ]
     rng = np.random.default_rng(0)
     for _ in range(10):
@@ -194,7 +200,9 @@ def test_a_models_goals_are_asked_by_text(tmp_path):
 
 def test_a_recorded_goal_that_is_none_is_one_line():
     env = MpeVector("simple_spread", 2)
-    with pytest.raises(RunError, match="a recorded goal is none: 'go to the moon'; there are go to landmark 1"):
+    with pytest.raises(
+        RunError, match="a recorded goal is none: 'go to the moon'; there are go to landmark 1"
+    ):
         GoalTeacher(Fixed(lambda _: (("go to the moon", 1.0),)), env.task)(env.reset(0))
 
 

@@ -9,7 +9,12 @@ from understudy.run.errors import RunError
 
 KEY = {"model": "m@1", "instructions": "0", "answers": "scored"}
 ROWS = [
-    Row("Mission: a.\nHeld: nothing.", (("explore", 0.25), ("wait", 0.75)), "so \u2028 it \ud800 is", False),
+    Row(
+        "Mission: a.\nHeld: nothing.",
+        (("explore", 0.25), ("wait", 0.75)),
+        "so \u2028 it \ud800 is",
+        False,
+    ),
     Row("Mission: b.", (("explore", 1.0),), "", True),
 ]
 

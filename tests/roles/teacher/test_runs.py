@@ -44,7 +44,9 @@ def never(*_, **__):
 def test_ppo_alone_opens_no_model(settings, tmp_path, monkeypatch):
     for name in ("opened", "Book", "PlanTeacher"):
         monkeypatch.setattr(setup, name, never)
-    path = commands.run_train(config(tmp_path, advice=AdviceConfig(who="lm"), lm="pocket", **settings))
+    path = commands.run_train(
+        config(tmp_path, advice=AdviceConfig(who="lm"), lm="pocket", **settings)
+    )
     assert rows(path)[-1]["step"] == 128
     assert all(row.get("weight", 0.0) == 0 and "loss_distill" not in row for row in rows(path))
     assert not (tmp_path / "teacher" / "plans").exists()
@@ -54,10 +56,14 @@ def test_ppo_alone_opens_no_model(settings, tmp_path, monkeypatch):
 
 
 def test_no_teacher_is_asked_once_its_weight_is_nothing(tmp_path):
-    path = commands.run_train(config(tmp_path, distill=DistillConfig(weight=2.0, steps=128), steps=256))
+    path = commands.run_train(
+        config(tmp_path, distill=DistillConfig(weight=2.0, steps=128), steps=256)
+    )
     found = {row["step"]: row for row in rows(path) if "weight" in row}
     assert {t: row["weight"] for t, row in found.items()} == {64: 2.0, 128: 1.0, 192: 0.0, 256: 0.0}
-    assert [("loss_distill" in row, "agreement" in row) for row in found.values()] == [(True, True)] * 2 + [(False, False)] * 2
+    assert [("loss_distill" in row, "agreement" in row) for row in found.values()] == [
+        (True, True)
+    ] * 2 + [(False, False)] * 2
     card = json.loads((path / summary.REPORT_CARD).read_text())
     assert card["asked"] == 128  # a call for each row of the first two rounds' 16 steps
 
@@ -100,7 +106,9 @@ def test_what_cannot_be_opened_leaves_no_run(tmp_path):
     with pytest.raises(LMError):
         commands.run_train(config(tmp_path, lm="hf:./nowhere", advice=AdviceConfig(who="lm")))
     with pytest.raises(LMError):
-        commands.run_eval(EvalConfig(base=config(tmp_path, lm="hf:./nowhere", advice=AdviceConfig(who="lm"))))
+        commands.run_eval(
+            EvalConfig(base=config(tmp_path, lm="hf:./nowhere", advice=AdviceConfig(who="lm")))
+        )
     with pytest.raises(RunError):
         commands.run_train(config(tmp_path, advice=AdviceConfig(who="recorded", plans="nowhere")))
     assert list(tmp_path.iterdir()) == []
@@ -110,7 +118,9 @@ def test_what_cannot_be_opened_leaves_no_run(tmp_path):
 def test_a_finished_run_stays_as_it_is(stop, tmp_path):
     settings = config(tmp_path, stop_at=stop)
     path = commands.run_train(settings)
-    assert rows(path)[-1]["step"] == (128 if stop is None else 64)  # it stops where it is good enough
+    assert rows(path)[-1]["step"] == (
+        128 if stop is None else 64
+    )  # it stops where it is good enough
     names = ["metrics.jsonl", summary.REPORT_CARD, "config.toml"]
     before = [(path / name).read_bytes() for name in names]
     commands.run_train(replace(settings, run=replace(settings.run, resume=str(path))))
@@ -125,7 +135,9 @@ def test_every_kind_of_world_is_taught(env, schedule, tmp_path):
     last = rows(path)[-1]
     assert last["loss_distill"] > 0
     assert json.loads((path / summary.REPORT_CARD).read_text())["texts"] > 0
-    shown = commands.run_eval(EvalConfig(who="student", student=str(path), episodes=4, base=settings))
+    shown = commands.run_eval(
+        EvalConfig(who="student", student=str(path), episodes=4, base=settings)
+    )
     assert rows(shown)[0]["test/episodes"] >= 4
 
 

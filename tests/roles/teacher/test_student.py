@@ -30,7 +30,9 @@ def brute(made, image):
     reach = max(width, height) - 1
     out = []
     for cells in image.astype(int):
-        (ax, ay), *_ = [(x, y) for x in range(width) for y in range(height) if cells[x, y, 3] != NOBODY]
+        (ax, ay), *_ = [
+            (x, y) for x in range(width) for y in range(height) if cells[x, y, 3] != NOBODY
+        ]
         fx, fy = DIRECTIONS[cells[ax, ay, 3]]
         hot = np.zeros((2 * reach + 1, 2 * reach + 1, KINDS + 6))
         for x in range(width):
@@ -86,7 +88,10 @@ def test_a_shifted_world_looks_the_same():
 
 
 def test_the_mission_is_seen():
-    made, image = encoder(5, 5, mission=True), torch.from_numpy(maps(np.random.default_rng(4), 2, 5, 5))
+    made, image = (
+        encoder(5, 5, mission=True),
+        torch.from_numpy(maps(np.random.default_rng(4), 2, 5, 5)),
+    )
     bags = torch.zeros(2, MISSION_BUCKETS, dtype=torch.uint8)
     without = made({"image": image, "mission": bags})
     bags[1, 7] = 1
@@ -137,7 +142,10 @@ def test_a_team_is_each_agents_own_student():
     team = Team(students)
     rng = np.random.default_rng(8)
     agents = torch.from_numpy(rng.permutation(np.arange(12) % 3))
-    own, starts = torch.randn(1, 12, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 12, dtype=torch.bool)
+    own, starts = (
+        torch.randn(1, 12, 3, generator=torch.Generator().manual_seed(0)),
+        torch.zeros(1, 12, dtype=torch.bool),
+    )
     found = team.unroll({"own": own, "agent": agents[None]}, team.start(12), starts)
     for row, agent in enumerate(agents.tolist()):
         alone = students[agent].unroll({"own": own[:, row : row + 1]}, team.start(1), starts[:, :1])
@@ -169,7 +177,8 @@ def test_a_team_remembers_each_for_itself():
 @pytest.mark.parametrize("central", [True, False])
 def test_agents_of_a_particle_world(shared, central):
     config = TeacherConfig(
-        env="mpe/simple_speaker_listener", student=StudentConfig(shared=shared, central=central, width=16)
+        env="mpe/simple_speaker_listener",
+        student=StudentConfig(shared=shared, central=central, width=16),
     )
     world = make_world(config, 4)
     student = make_student(config, world, Seeds(0))
@@ -199,4 +208,6 @@ def test_first_weights_follow_the_seed_and_begin_all_but_uniform():
     assert not torch.equal(one.actor[0].weight, other.actor[0].weight)
     features = world.features(world.reset(0))
     outlook = one(features, one.start(2), torch.ones(2, dtype=torch.bool))
-    torch.testing.assert_close(outlook.logits.softmax(-1), torch.full((2, 7), 1 / 7), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        outlook.logits.softmax(-1), torch.full((2, 7), 1 / 7), atol=0.02, rtol=0
+    )

@@ -38,7 +38,12 @@ def logprobs(student, made, actions=None):
 def test_minibatches_cover_every_step_once(recurrent, size):
     made = lesson(vector_student(recurrent=recurrent))
     number = torch.arange(48.0).reshape(8, 6)
-    made = replace(made, advantages=number, returns=number + 0.5, segment=replace(made.segment, values=number + 0.25))
+    made = replace(
+        made,
+        advantages=number,
+        returns=number + 0.5,
+        segment=replace(made.segment, values=number + 0.25),
+    )
     seen, widths = Counter(), []
     for some in minibatches(made, size, recurrent, np.random.default_rng(0)):
         seen.update(some.advantages.flatten().tolist())
@@ -47,7 +52,9 @@ def test_minibatches_cover_every_step_once(recurrent, size):
         assert torch.equal(some.returns, some.advantages + 0.5)
         assert torch.equal(some.segment.values, some.advantages + 0.25)
         where = some.advantages.long()
-        assert torch.equal(some.segment.features["own"], made.segment.features["own"].flatten(0, 1)[where])
+        assert torch.equal(
+            some.segment.features["own"], made.segment.features["own"].flatten(0, 1)[where]
+        )
         assert torch.equal(some.segment.teacher, made.segment.teacher.flatten(0, 1)[where])
         if recurrent:  # whole rows in their order, each with its own memory
             assert (where.diff(dim=0) == 6).all()
@@ -56,7 +63,9 @@ def test_minibatches_cover_every_step_once(recurrent, size):
     most = max(1, size // 8) * 8 if recurrent else size
     assert set(widths[:-1]) <= {min(most, 48)}
     first = next(minibatches(made, 8, recurrent, np.random.default_rng(0))).advantages
-    assert not torch.equal(first, next(minibatches(made, 8, recurrent, np.random.default_rng(1))).advantages)
+    assert not torch.equal(
+        first, next(minibatches(made, 8, recurrent, np.random.default_rng(1))).advantages
+    )
 
 
 def test_the_loss_of_a_memory_does_not_depend_on_the_parts():

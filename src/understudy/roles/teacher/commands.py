@@ -128,7 +128,7 @@ def _gate(config: TeacherConfig, run: Run, teacher: Teacher) -> Gate:
 
 def _write_card(path: Path, teacher: Teacher) -> None:
     found = {
-        "met": dict(teacher.met.most_common()),
+        "met": dict(sorted(teacher.met.items(), key=lambda item: (-item[1], item[0]))),
         "asked": sum(teacher.met.values()),
         "texts": len(teacher.met),
         "fallbacks": teacher.fallbacks,

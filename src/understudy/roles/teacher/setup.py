@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from understudy.envs.grid.codes import ACTIONS
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
@@ -60,7 +61,13 @@ def make_world(config: TeacherConfig, envs: int) -> World:
             f"no environment {config.env!r}; did you mean {near[0]!r}? There are "
             f"{', '.join(known)}, and every MiniGrid and BabyAI id"
         )
-    return GridWorld(MinigridVector(config.env, envs, **config.options), missions_vary=True)
+    env = MinigridVector(config.env, envs, **config.options)
+    if env.single_action_space.n != len(ACTIONS):
+        raise EnvError(
+            f"{config.env}: has {env.single_action_space.n} actions; a student needs "
+            f"MiniGrid's {len(ACTIONS)}: {', '.join(ACTIONS)}"
+        )
+    return GridWorld(env, missions_vary=True)
 
 
 def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student | Team:
