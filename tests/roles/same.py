@@ -5,7 +5,6 @@ from pathlib import Path
 
 from understudy.run.checkpoint import load
 
-
 MODELS = ("model/model.safetensors", "model-best/model.safetensors")
 
 

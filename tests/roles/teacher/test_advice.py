@@ -55,7 +55,7 @@ def test_advice_in_a_grid_sums_to_1(task, noise):
 
 
 def test_advice_mixes_the_first_actions_of_the_plans():
-    env, observation = rooms()
+    _, observation = rooms()
     shares = {"explore": 0.5, "wait": 0.25, "go to goal, wait": 0.25}
     usable = {plan: share for plan, share in shares.items() if "goal" not in plan} | {
         "explore walls": 0.25
@@ -89,12 +89,16 @@ def test_each_text_is_asked_once_and_counted():
 
 def test_fallbacks_are_counted_as_often_as_they_are_met(tmp_path):
     env, observation = rooms(4)
-    rows = lambda qs: [
-        Row(q.text, (("explore", 1.0),), "", "key" in q.text.split("Remembered")[1]) for q in qs
-    ]  # noqa: E731
+
+    def rows(questions):
+        return [Row(q.text, (("explore", 1.0),), "", known(q.text)) for q in questions]
+
+    def known(text):
+        return "key" in text.split("Remembered")[1]
+
     teacher = PlanTeacher(BookPlanner(Book.open(tmp_path / "b", {"model": "m"}), rows))
     wander(env, teacher, observation, 50)
-    wanted = sum(n for text, n in teacher.met.items() if "key" in text.split("Remembered")[1])
+    wanted = sum(n for text, n in teacher.met.items() if known(text))
     assert teacher.fallbacks == wanted
     assert 0 < wanted < 200
 

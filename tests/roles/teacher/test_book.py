@@ -98,5 +98,5 @@ def test_what_cannot_be_read(tmp_path):
         with pytest.raises(RunError, match="not a book of answers"):
             Book.open(tmp_path / "binary", key)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="Not a directory|File exists"):
+    with pytest.raises(RunError, match=r"Not a directory|File exists"):
         Book.open(tmp_path / "file" / "b", KEY)

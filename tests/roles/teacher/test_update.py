@@ -119,10 +119,9 @@ def test_advice_draws_the_student_to_it(loss):
 
 
 def test_a_closed_gate_takes_no_advice():
-    made_of = lambda gate, weight: _after(gate, weight)  # noqa: E731
-    closed = made_of(torch.zeros(8, 6), 5.0)
-    without = made_of(None, 0.0)
-    opened = made_of(torch.ones(8, 6), 5.0)
+    closed = _after(torch.zeros(8, 6), 5.0)
+    without = _after(None, 0.0)
+    opened = _after(torch.ones(8, 6), 5.0)
     for a, b, c in zip(closed, without, opened, strict=True):
         assert torch.equal(a, b)
         assert a.shape == c.shape

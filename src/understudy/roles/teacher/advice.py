@@ -158,6 +158,17 @@ class GoalTeacher(_Asking):
         count = len(mpe_words.goals(self.task, agent))
         return (1 - noise) * np.eye(count, dtype=np.float32)[best] + np.float32(noise / count)
 
+    def _say(self, texts: list[str], best: Mapping[str, Ints]) -> list[list[Options]]:
+        """Each agent's answers to its text, [N][agents]."""
+        agents = self.task.agents
+
+        def make(row: int) -> Question:
+            n, a = divmod(row, len(agents))
+            return for_goal(self.task, agents[a], texts[row], int(best[agents[a]][n]))
+
+        options = self._options(texts, make)
+        return [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]
+
     def _seen(self, observation: Observation) -> list[list[str]]:
         """What each agent sees, in words, [N][agents]."""
         agents = self.task.agents
@@ -176,17 +187,10 @@ class GoalTeacher(_Asking):
         """The probabilities of each agent's goals, [N, G]."""
         agents = self.task.agents
         seen = self._seen(observation)
-        heard: list[list[str]] | None = None
-        for _ in range(1 + self.hear):
-            texts = self._texts(seen, heard)
-
-            def make(row: int, texts: list[str] = texts) -> Question:
-                n, a = divmod(row, len(agents))
-                return for_goal(self.task, agents[a], texts[row], int(best[agents[a]][n]))
-
-            options = self._options(texts, make)
-            said = [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]
+        said = self._say(self._texts(seen), best)
+        if self.hear:
             heard = [_intentions(agents, row) for row in said]
+            said = self._say(self._texts(seen, heard), best)
         return {
             agent: _shares(mpe_words.goals(self.task, agent), [row[a] for row in said])
             for a, agent in enumerate(agents)

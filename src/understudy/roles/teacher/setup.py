@@ -7,6 +7,7 @@ import hashlib
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,7 +50,8 @@ def make_world(config: TeacherConfig, envs: int) -> World:
         EnvError: there is no such environment, or its package is not installed.
     """
     if config.env.startswith(MPE):
-        return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **config.options))
+        options: dict[str, Any] = dict(config.options)
+        return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **options))
     if config.env in RULES:
         if config.options:
             raise ConfigError(f"options: {config.env} has none")
@@ -62,10 +64,11 @@ def make_world(config: TeacherConfig, envs: int) -> World:
             f"{', '.join(known)}, and every MiniGrid and BabyAI id"
         )
     env = MinigridVector(config.env, envs, **config.options)
-    if env.single_action_space.n != len(ACTIONS):
+    actions = int(getattr(env.single_action_space, "n", 0))
+    if actions != len(ACTIONS):
         raise EnvError(
-            f"{config.env}: has {env.single_action_space.n} actions; a student needs "
-            f"MiniGrid's {len(ACTIONS)}: {', '.join(ACTIONS)}"
+            f"{config.env}: has {actions} actions; a student needs MiniGrid's {len(ACTIONS)}: "
+            f"{', '.join(ACTIONS)}"
         )
     return GridWorld(env, missions_vary=True)
 

@@ -36,10 +36,11 @@ class Lesson:
 def prepare(segment: Segment, gate: Tensor | None, config: TeacherConfig) -> Lesson:
     """Advantages and returns of a segment."""
     advantages = ops.gae(
-        *(
-            getattr(segment, name).T
-            for name in ("rewards", "values", "next_values", "terminated", "ended")
-        ),
+        segment.rewards.T,
+        segment.values.T,
+        segment.next_values.T,
+        segment.terminated.T,
+        segment.ended.T,
         config.gamma,
         config.gae_lambda,
     ).T
