@@ -87,9 +87,22 @@ def _teacher(name: str, describe: str) -> Callable[[Any], Path]:
 
         made = getattr(commands, name)(config)
         print(getattr(summary, describe)(made))
+        if name == "run_compare":
+            quantity = "return" if config.base.env.startswith("mpe/") else "success"
+            _draw(summary.curves(made, quantity), made.with_suffix(".png"), quantity)
         return made
 
     return run
+
+
+def _draw(curves: Mapping[str, Any], out: Path, ylabel: str) -> None:
+    """A comparison's picture; without matplotlib the table is all there is, and that is said."""
+    from understudy.report.curves import draw
+
+    try:
+        print(draw(curves, out, ylabel=ylabel, title=out.parent.name))
+    except RunError as error:
+        print(error)
 
 
 # ---- what is not a role -------------------------------------------------------------------------

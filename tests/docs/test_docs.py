@@ -6,11 +6,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from understudy.cli import COMMANDS, main
+from understudy.envs.grid import layouts
 from understudy.roles.policy.config import CompareConfig, PolicyConfig, PretrainConfig
+from understudy.roles.teacher import config as teacher
 from understudy.run.config import load
 from understudy.run.fields import leaves
 
@@ -36,7 +39,25 @@ def test_there_are_commands_to_run():
 @pytest.mark.parametrize("line", commands())
 def test_documented_commands_run(line: str, tmp_path: Path):
     words = shlex.split(line.split("#")[0])[1:]
-    assert main([*words, "--debug", "--run.root", str(tmp_path), "--run.progress", "false"]) == 0
+    known = leaves(COMMANDS[" ".join(words[:2])].config())
+    run = "--run" if "run.root" in known else "--base.run"
+    assert main([*words, "--debug", f"{run}.root", str(tmp_path), f"{run}.progress", "false"]) == 0
+
+
+def blocks() -> list[str]:
+    """The programs that stand in the page about own parts."""
+    text = (ROOT / "docs/extending.md").read_text()
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(blocks())))
+def test_programs_in_the_page_about_own_parts_run(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program.py").write_text(blocks()[number])
+    with patch.dict(layouts.RULES):  # a task that a program adds is gone afterwards
+        runpy.run_path(str(tmp_path / "program.py"))
 
 
 def test_the_demo_recipe_runs(tmp_path: Path):
@@ -61,6 +82,13 @@ def test_training_examples_run(name: str, tmp_path: Path):
     assert "held out" in done.stdout
 
 
+def test_the_teacher_example_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    example = runpy.run_path(str(ROOT / "examples" / "teach_a_student.py"))
+    small = ["--debug", "--steps", "512", "--run.progress", "false"]
+    example["main"]([*small, "--run.root", str(tmp_path)])
+    assert re.search(r"^ +512 +[01]\.", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]):
     runpy.run_path(str(ROOT / "examples" / "ask_structured.py"))["main"]("pocket")
     day, scores = capsys.readouterr().out.splitlines()
@@ -68,9 +96,16 @@ def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]):
     assert scores.startswith("[-")
 
 
-def test_options_in_the_policy_page_exist():
-    known = {path for cls in (PolicyConfig, CompareConfig) for path in leaves(cls)}
-    text = (ROOT / "docs/roles/policy.md").read_text()
+PAGE_OF_ROLE = {
+    "policy": (PolicyConfig, CompareConfig),
+    "teacher": (teacher.TeacherConfig, teacher.EvalConfig, teacher.CompareConfig),
+}
+
+
+@pytest.mark.parametrize("role", list(PAGE_OF_ROLE))
+def test_options_in_a_role_page_exist(role: str):
+    known = {path for cls in PAGE_OF_ROLE[role] for path in leaves(cls)}
+    text = (ROOT / f"docs/roles/{role}.md").read_text()
     table = text[text.index("## From the original") :]
     named = {o for o in re.findall(r"`--([a-z_.]+)", table) if o != "debug"}
     assert named

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from understudy.roles.teacher import commands, summary
-from understudy.roles.teacher.config import AdviceConfig, DistillConfig, EvalConfig, TeacherConfig
+from understudy.roles.teacher.config import AdviceConfig, EvalConfig, TeacherConfig
 from understudy.run.config import RunConfig
 
 
@@ -14,7 +14,6 @@ def test_ppo_with_the_scripted_expert_learns_the_door_key(tmp_path: Path):
     config = TeacherConfig(
         steps=40_000,
         advice=AdviceConfig(who="expert"),
-        distill=DistillConfig(steps=30_000),
         stop_at=0.95,
         run=RunConfig(root=str(tmp_path), progress=False),
     )

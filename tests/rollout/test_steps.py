@@ -94,7 +94,9 @@ def test_a_segment_by_hand():
 
 
 def test_two_segments_are_one():
-    make = lambda: Stage.begin(GridWorld(DoorKeyVector("LavaDoorKey", 4)), 3, torch.zeros(4, 1))  # noqa: E731
+    def make():
+        world = GridWorld(DoorKeyVector("LavaDoorKey", 4), raw=True)
+        return Stage.begin(world, 3, torch.zeros(4, 1))
 
     def look(features, hidden, starts):
         flat = features["image"].flatten(1).float()

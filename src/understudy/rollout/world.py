@@ -11,6 +11,7 @@ import itertools
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from understudy.envs.grid.codes import ACTIONS
+from understudy.envs.grid.egocentric import entries
 from understudy.envs.mpe.vector import MpeVector
 
 Floats = npt.NDArray[np.float32]
@@ -78,13 +80,15 @@ class World(Protocol):
 class GridWorld:
     """A vector environment of remembered maps: door-key rooms, or any MiniGrid or BabyAI task."""
 
-    def __init__(self, env: Any, *, missions_vary: bool = False) -> None:
+    def __init__(self, env: Any, *, missions_vary: bool = False, raw: bool = False) -> None:
         """`env` observes {image, mission}, as `DoorKeyVector` does, and restarts in the same step.
 
         Args:
             env: the environments.
             missions_vary: whether the mission is told to the student.
+            raw: show the map itself instead of the egocentric entries.
         """
+        self.raw = raw
         self.env = env
         self.rows, self.agents, self.actions = env.num_envs, 1, len(ACTIONS)
         self.missions_vary = missions_vary
@@ -99,8 +103,14 @@ class GridWorld:
         return Turn(observation, rewards, terminated, truncated, infos.get("final_obs"))
 
     def features(self, observation: Observation) -> Features:
-        """The map, uint8 [R, W, H, 4]; the mission's words and pairs of words in hashed buckets."""
-        made = {"image": torch.from_numpy(observation["image"])}
+        """Entries [R, E], or image, the map itself, uint8 [R, W, H, 4]; and mission [R, 128].
+
+        The mission is its words and pairs of words in hashed buckets.
+        """
+        if self.raw:
+            made = {"image": torch.from_numpy(observation["image"])}
+        else:
+            made = {"entries": torch.from_numpy(entries(observation["image"]))}
         if self.missions_vary:
             made["mission"] = torch.from_numpy(np.stack([_bag(m) for m in observation["mission"]]))
         return made
@@ -173,6 +183,7 @@ class MpeWorld:
         return self.env.observe()
 
 
+@lru_cache(maxsize=4096)
 def _bag(mission: str) -> npt.NDArray[np.uint8]:
     words = mission.lower().split()
     bag = np.zeros(MISSION_BUCKETS, np.uint8)

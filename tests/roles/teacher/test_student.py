@@ -6,22 +6,25 @@ import torch
 
 from tests.roles.teacher.cases import maps, segment, vector_student
 from understudy.envs.grid.codes import AGENT, BALL, BOX, DIRECTIONS, DOOR, KEY, NOBODY
+from understudy.envs.grid.egocentric import KINDS, entries, vocabulary
 from understudy.roles.teacher.config import StudentConfig, TeacherConfig
 from understudy.roles.teacher.setup import make_student, make_world
 from understudy.roles.teacher.student import ILLEGAL, MapEncoder, PaperEncoder, Team, initialise
 from understudy.rollout.world import MISSION_BUCKETS
 from understudy.run.seed import Seeds
 
-KINDS = AGENT + 3
-
 
 def encoder(width, height, seed=0, *, mission=False):
-    made = MapEncoder(width, height, 6, mission=mission)
+    made = MapEncoder(vocabulary(width, height), 6, mission=mission)
     initialise(made, np.random.default_rng(seed))
     with torch.no_grad():
         made.table.mul_(10)
         made.bias.add_(0.3)
     return made
+
+
+def look(made, image, **more):
+    return made({"entries": torch.from_numpy(entries(image)), **more})
 
 
 def brute(made, image):
@@ -48,30 +51,30 @@ def brute(made, image):
                 if kind in (DOOR, KEY, BALL, BOX):
                     here[KINDS + colour] = 1
         table = made.table.detach().numpy().astype(float)
-        out.append(np.maximum(hot.reshape(-1) @ table + made.bias.detach().numpy(), 0))
+        out.append(np.maximum(hot.reshape(-1) @ table[1:] + made.bias.detach().numpy(), 0))
     return torch.from_numpy(np.array(out))
 
 
 @pytest.mark.parametrize(("width", "height"), [(5, 5), (4, 7), (8, 3)])
 def test_the_map_encoder_is_a_linear_layer_over_a_one_hot_map(width, height):
     made, image = encoder(width, height), maps(np.random.default_rng(1), 20, width, height)
-    found = made({"image": torch.from_numpy(image)})
+    found = look(made, image)
     torch.testing.assert_close(found.double(), brute(made, image), atol=1e-5, rtol=1e-5)
     assert (found > 0).float().mean() > 0.2
 
 
 def test_a_turned_world_looks_the_same():
     made, image = encoder(6, 6), maps(np.random.default_rng(2), 30, 6, 6)
-    first = made({"image": torch.from_numpy(image)})
+    first = look(made, image)
     turned = image
     for _ in range(4):
         # A quarter turn: (x, y) goes to (height − 1 − y, x), east becomes south.
         turned = np.ascontiguousarray(turned.transpose(0, 2, 1, 3)[:, ::-1])
         agent = turned[..., 3] != NOBODY
         turned[..., 3][agent] = (turned[..., 3][agent] + 1) % 4
-        torch.testing.assert_close(made({"image": torch.from_numpy(turned)}), first)
+        torch.testing.assert_close(look(made, turned), first)
     mirrored = np.ascontiguousarray(image[:, :, ::-1])
-    assert not torch.allclose(made({"image": torch.from_numpy(mirrored)}), first, atol=0.1)
+    assert not torch.allclose(look(made, mirrored), first, atol=0.1)
 
 
 def test_a_shifted_world_looks_the_same():
@@ -82,7 +85,7 @@ def test_a_shifted_world_looks_the_same():
         image = np.zeros((12, 8, 8, 4), np.uint8)
         image[..., 3] = NOBODY
         image[:, x : x + 4, y : y + 5] = small
-        looks.append(made({"image": torch.from_numpy(image)}))
+        looks.append(look(made, image))
     torch.testing.assert_close(looks[1], looks[0])
     torch.testing.assert_close(looks[2], looks[0])
 
@@ -90,12 +93,12 @@ def test_a_shifted_world_looks_the_same():
 def test_the_mission_is_seen():
     made, image = (
         encoder(5, 5, mission=True),
-        torch.from_numpy(maps(np.random.default_rng(4), 2, 5, 5)),
+        maps(np.random.default_rng(4), 2, 5, 5),
     )
     bags = torch.zeros(2, MISSION_BUCKETS, dtype=torch.uint8)
-    without = made({"image": image, "mission": bags})
+    without = look(made, image, mission=bags)
     bags[1, 7] = 1
-    found = made({"image": image, "mission": bags})
+    found = look(made, image, mission=bags)
     assert torch.equal(found[0], without[0])
     assert not torch.equal(found[1], without[1])
 

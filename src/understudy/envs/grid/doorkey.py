@@ -9,6 +9,7 @@ the episode. `doorkey_single` is the same game in MiniGrid's own classes; a test
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -35,7 +36,7 @@ from understudy.envs.grid.codes import (
     as_image,
     pack,
 )
-from understudy.envs.grid.layouts import DRAWS, RULES, lay_out
+from understudy.envs.grid.layouts import DRAWS, lay_out, rules_of
 from understudy.envs.grid.vision import OFFSETS, VISIBLE
 from understudy.envs.text_env import EnvError
 
@@ -51,7 +52,7 @@ def space_of(width: int, height: int) -> gym.spaces.Dict:
     """The space of a remembered map and a mission."""
     return gym.spaces.Dict(
         image=gym.spaces.Box(0, 255, (width, height, 4), np.uint8),
-        mission=gym.spaces.Text(512, min_length=0),
+        mission=gym.spaces.Text(512, charset=f"{ascii_lowercase} "),
     )
 
 
@@ -72,11 +73,11 @@ class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np
         """`task` is a name of `layouts.RULES`.
 
         Raises:
-            EnvError: there is no such task.
+            EnvError: there is no such task, or no room at all.
         """
-        if task not in RULES:
-            raise EnvError(f"{task}: no such door-key task; there are {', '.join(RULES)}")
-        self.task, self.rules, self.num_envs = task, RULES[task], num_envs
+        if num_envs < 1:
+            raise EnvError(f"{task}: num_envs is at least 1, not {num_envs}")
+        self.task, self.rules, self.num_envs = task, rules_of(task), num_envs
         size = self.rules.size
         self.single_observation_space = space_of(size, size)
         self.single_action_space = gym.spaces.Discrete(len(ACTIONS))
@@ -111,8 +112,12 @@ class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np
         npt.NDArray[np.bool_],
         dict[str, Any],
     ]:
-        """One action each, int [N]."""
-        actions = np.asarray(actions)
+        """One action each, int [N].
+
+        Raises:
+            EnvError: actions of another shape or kind, no such action, or no episode begun.
+        """
+        actions = self._checked(actions)
         self._steps += 1
         turn = (actions == RIGHT).astype(int) - (actions == LEFT)
         self._direction = (self._direction + turn) % 4
@@ -154,12 +159,32 @@ class DoorKeyVector(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[np
         return {**arrays, "rngs": [rng.bit_generator.state for rng in self._rngs]}
 
     def set_state(self, state: Mapping[str, Any]) -> Observation:
-        """Goes back to `get_state`'s; returns the observation."""
+        """Goes back to `get_state`'s; returns the observation.
+
+        Raises:
+            EnvError: the state is of rooms of another size or number.
+        """
+        shape = np.shape(state["cells"])
+        if shape != self._cells.shape:
+            raise EnvError(f"{self.task}: state of rooms {shape} for {self._cells.shape}")
         for name in _STATE:
             setattr(self, f"_{name}", np.array(state[name]))
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         return self._observation()
+
+    def _checked(self, actions: Any) -> npt.NDArray[np.int64]:
+        chosen = np.asarray(actions)
+        if chosen.shape != (self.num_envs,) or chosen.dtype.kind not in "iu":
+            raise EnvError(
+                f"{self.task}: actions are {self.num_envs} integers, not {chosen.dtype} {chosen.shape}"
+            )
+        if chosen.min() < 0 or chosen.max() >= len(ACTIONS):
+            wrong = chosen[(chosen < 0) | (chosen >= len(ACTIONS))][0]
+            raise EnvError(f"{self.task}: actions are 0 to {len(ACTIONS) - 1}, not {wrong}")
+        if not self._map[0].any():
+            raise EnvError(f"{self.task}: step before reset")
+        return chosen
 
     def _restart(self, rows: npt.NDArray[np.int64]) -> None:
         u = np.stack([self._rngs[row].random(DRAWS) for row in rows])

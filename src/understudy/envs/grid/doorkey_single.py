@@ -12,15 +12,19 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from understudy.envs.grid.codes import COLOURS, DOOR, EMPTY, KEY, LAVA, LOCKED, WALL
 from understudy.envs.grid.doorkey import MAX_STEPS
-from understudy.envs.grid.layouts import DRAWS, RULES, lay_out
+from understudy.envs.grid.layouts import DRAWS, lay_out, rules_of
 
 
 class DoorKeyRoom(MiniGridEnv):
     """One room of a door-key task, with MiniGrid's observation (a 3 × 3 view) and rendering."""
 
     def __init__(self, task: str = "SimpleDoorKey", render_mode: str | None = None) -> None:
-        """`task` is a name of `layouts.RULES`."""
-        self.rules = RULES[task]
+        """`task` is a name of `layouts.RULES`.
+
+        Raises:
+            EnvError: there is no such task.
+        """
+        self.rules = rules_of(task)
         super().__init__(
             mission_space=MissionSpace(lambda: self.rules.mission),
             grid_size=self.rules.size,

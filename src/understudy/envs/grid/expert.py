@@ -48,18 +48,20 @@ def plan(mission: str, words: Words) -> Plan:
 def _aim(mission: str) -> tuple[str, str, str]:
     """Verb, kind and colour of the mission's last clause; empty where there is none."""
     words = mission.lower().replace(",", " ").split()
-    found = ("", "?", "")
-    for verb, skill in _VERBS.items():
-        parts = verb.split()
-        for i in range(len(words) - len(parts) + 1):
-            if words[i : i + len(parts)] == parts:
-                rest = words[i + len(parts) :]
-                spot = next((j for j, w in enumerate(rest) if w.rstrip("s") in _KINDS), None)
-                if spot is not None:
-                    colour = rest[spot - 1] if spot and rest[spot - 1] in COLOURS else ""
-                    kind = rest[spot].rstrip("s")
-                    found = (skill, kind, "" if kind == "goal" else colour)
-    return found
+    starts = [
+        (i, verb)
+        for verb in _VERBS
+        for i in range(len(words))
+        if words[i : i + len(verb.split())] == verb.split()
+    ]
+    for start, verb in sorted(starts, reverse=True):
+        rest = words[start + len(verb.split()) :]
+        spot = next((j for j, word in enumerate(rest) if word.rstrip("s") in _KINDS), None)
+        if spot is not None:
+            kind = rest[spot].rstrip("s")
+            coloured = spot and kind != "goal" and rest[spot - 1] in COLOURS
+            return _VERBS[verb], kind, rest[spot - 1] if coloured else ""
+    return "", "?", ""
 
 
 def _unlock(door: str, words: Words) -> list[Step]:

@@ -7,6 +7,7 @@ and a batch is laid out without a loop over environments.
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from understudy.envs.grid.codes import (
     Cells,
     pack,
 )
+from understudy.envs.text_env import EnvError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +69,19 @@ RULES = {
         central_key=True,
     ),
 }
+
+
+def rules_of(task: str) -> Rules:
+    """The rules of a task.
+
+    Raises:
+        EnvError: there is no such task.
+    """
+    if task not in RULES:
+        near = difflib.get_close_matches(task, RULES, n=1, cutoff=0.3)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise EnvError(f"no door-key task {task!r}{hint}; there are {', '.join(RULES)}")
+    return RULES[task]
 
 
 def lay_out(rules: Rules, u: Floats) -> tuple[Cells, Ints, Ints]:

@@ -31,6 +31,19 @@ Observation = dict[str, Any]
 """{"image": uint8 array, "mission": str, or a tuple of them}."""
 
 
+def need_minigrid(who: str) -> type[MiniGridEnv]:
+    """MiniGrid's base class.
+
+    Raises:
+        EnvError: minigrid is not installed, and `who` needs it.
+    """
+    try:
+        from minigrid.minigrid_env import MiniGridEnv
+    except ImportError:
+        raise EnvError(f"{who}: needs minigrid; pip install understudy[grid]") from None
+    return MiniGridEnv
+
+
 def make_game(env_id: str, /, **kwargs: Any) -> MiniGridEnv:
     """A MiniGrid environment without wrappers.
 
@@ -41,10 +54,7 @@ def make_game(env_id: str, /, **kwargs: Any) -> MiniGridEnv:
     Raises:
         EnvError: minigrid is not installed, no such id, or an argument it does not take.
     """
-    try:
-        from minigrid.minigrid_env import MiniGridEnv
-    except ImportError:
-        raise EnvError(f"{env_id}: needs minigrid; pip install understudy[grid]") from None
+    base = need_minigrid(env_id)
     known = sorted(k for k in gym.registry if k.startswith(("MiniGrid-", "BabyAI-")))
     if env_id not in gym.registry:
         near = ", ".join(difflib.get_close_matches(env_id, known, n=3, cutoff=0.3))
@@ -54,7 +64,7 @@ def make_game(env_id: str, /, **kwargs: Any) -> MiniGridEnv:
         game = gym.make(env_id, disable_env_checker=True, **kwargs).unwrapped
     except (TypeError, AssertionError, gym.error.Error) as error:
         raise EnvError(f"{env_id} cannot be made with {kwargs}: {_reason(error)}") from error
-    if not isinstance(game, MiniGridEnv):
+    if not isinstance(game, base):
         raise EnvError(f"{env_id} is not a MiniGrid level; it is a {type(game).__name__}")
     return game
 
@@ -158,8 +168,8 @@ class MinigridMemory(gym.Env[Observation, int]):
     """One MiniGrid or BabyAI level; its observation is the map the agent remembers.
 
     Args:
-        env_id: a registered id, such as "BabyAI-GoToLocal-v0".
-        kwargs: what the environment takes, render_mode among them.
+        level: a registered id, such as "BabyAI-GoToLocal-v0", or a game of one's own.
+        kwargs: what the environment of that id takes, render_mode among them.
 
     Raises:
         EnvError: minigrid is not installed, no such id, or an argument it does not take.
@@ -167,8 +177,12 @@ class MinigridMemory(gym.Env[Observation, int]):
 
     metadata = {"render_modes": ["human", "rgb_array"], "render_fps": 10}  # noqa: RUF012
 
-    def __init__(self, env_id: str, **kwargs: Any) -> None:
-        self.unwrapped_env = make_game(env_id, **kwargs)
+    def __init__(self, level: str | MiniGridEnv, **kwargs: Any) -> None:
+        if kwargs and not isinstance(level, str):
+            raise EnvError(
+                f"{type(level).__name__} is made already; it takes no {', '.join(kwargs)}"
+            )
+        self.unwrapped_env = make_game(level, **kwargs) if isinstance(level, str) else level
         """The game itself, without wrappers."""
         game = self.unwrapped_env
         self.render_mode = game.render_mode

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from understudy.envs.grid.codes import FORWARD, LEFT, RIGHT
+from understudy.envs.text_env import EnvError
 
 Bits = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]
@@ -21,7 +22,13 @@ _HEIGHT = 32
 
 
 def to_bits(mask: Bools) -> Bits:
-    """Booleans [..., W, H] as words [..., W]; H is at most 32."""
+    """Booleans [..., W, H] as words [..., W].
+
+    Raises:
+        EnvError: H is over 32.
+    """
+    if mask.shape[-1] > _HEIGHT:
+        raise EnvError(f"a map of {mask.shape[-1]} rows; paths are found in at most {_HEIGHT}")
     wide = np.zeros((*mask.shape[:-1], _HEIGHT), bool)
     wide[..., : mask.shape[-1]] = mask
     return np.packbits(wide, axis=-1, bitorder="little").view("<u4")[..., 0]

@@ -23,6 +23,7 @@ from understudy.envs.grid.codes import (
     GOAL,
     KEY,
     OBJECTS,
+    OPEN,
     PICKUP,
     RIGHT,
     TOGGLE,
@@ -183,4 +184,6 @@ def _approach(scene: Scene, step: Step, walkable: Bools) -> tuple[Bits, Ints]:
         return facing(to_bits(target)), np.full(n, PICKUP)
     if step.object.split()[-1] == OBJECTS[GOAL]:
         return facing(to_bits(target)), np.full(n, FORWARD)
+    # Toggling an open door would close it.
+    target &= (scene.kind == BOX) | (scene.kind == DOOR) & (scene.state != OPEN)
     return facing(to_bits(target)), np.full(n, TOGGLE)

@@ -115,7 +115,8 @@ def _moments(name: str, seed: int) -> list[tuple[str, str, int, dict[str, Any]]]
         for row in np.flatnonzero(until == t).tolist():
             agent = env.agents[row % len(env.agents)]
             text = describe(env.task, agent, seen[agent][row : row + 1])[0]
-            mine = {key: value[row : row + 1] for key, value in state.items()}
+            # A copy, or it would keep the whole block's state alive.
+            mine = {key: value[row : row + 1].copy() for key, value in state.items()}
             found[row] = (agent, text, int(chosen[agent][row]), mine)
         actions = {a: act(env.task, a, chosen[a], seen[a]) for a in env.agents}
         for agent in env.agents:

@@ -12,7 +12,13 @@ import torch
 
 from understudy.roles.teacher.advice import Teacher
 from understudy.roles.teacher.config import CompareConfig, EvalConfig, Method, TeacherConfig
-from understudy.roles.teacher.evaluate import HELD_OUT_SEED, evaluate, student_acts, teacher_acts
+from understudy.roles.teacher.evaluate import (
+    HELD_OUT_SEED,
+    Act,
+    evaluate,
+    student_acts,
+    teacher_acts,
+)
 from understudy.roles.teacher.gate import Gate, teacher_values
 from understudy.roles.teacher.setup import (
     check_teacher,
@@ -23,6 +29,8 @@ from understudy.roles.teacher.setup import (
 )
 from understudy.roles.teacher.summary import REPORT_CARD
 from understudy.roles.teacher.train import train
+from understudy.roles.teacher.video import record
+from understudy.rollout.world import World
 from understudy.run import checkpoint as checkpoints
 from understudy.run.config import load
 from understudy.run.errors import RunError
@@ -74,18 +82,20 @@ def run_eval(config: EvalConfig) -> Path:
         Run.create("teacher", base.env, config, base.run, verb="eval") as run,
         ExitStack() as stack,
     ):
-        rng = run.seeds.generator("evaluation", 0)
-        teacher = None
+        student = make_student(base, world, run.seeds)
         if weights is not None:
-            student = make_student(base, world, run.seeds)
             student.load_state_dict(weights)
-            act = student_acts(student, world, rng)
-        else:
-            teacher = make_teacher(base, world, run, stack)
-            act = teacher_acts(teacher, rng)
-        run.log(0, evaluate(world, act).metrics())
+        teacher = make_teacher(base, world, run, stack) if weights is None else None
+
+        def actor(world: World) -> Act:
+            rng = run.seeds.generator("evaluation", 0)
+            return teacher_acts(teacher, rng) if teacher else student_acts(student, world, rng)
+
+        run.log(0, evaluate(world, actor(world)).metrics())
         if teacher is not None:
             _write_card(run.path, teacher)
+        if config.video:
+            record(base, actor(make_world(base, 1)), run.path / "media" / "episode.gif")
         return run.path
 
 

@@ -167,6 +167,8 @@ class EvalConfig:
     """Held-out episodes."""
     seed: NonNegativeInt = 0
     """Of the sampled actions; the episodes are always the same."""
+    video: bool = False
+    """Write the first episode to media/episode.gif."""
     base: TeacherConfig = TeacherConfig()
     """The environment, the model and the teacher."""
 

@@ -13,6 +13,7 @@ import torch
 
 from understudy.envs.grid.codes import ACTIONS
 from understudy.envs.grid.doorkey import DoorKeyVector
+from understudy.envs.grid.egocentric import vocabulary
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
 from understudy.envs.grid.plans import INSTRUCTIONS
@@ -52,10 +53,11 @@ def make_world(config: TeacherConfig, envs: int) -> World:
     if config.env.startswith(MPE):
         options: dict[str, Any] = dict(config.options)
         return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **options))
+    raw = config.student.encoder == "paper"
     if config.env in RULES:
         if config.options:
             raise ConfigError(f"options: {config.env} has none")
-        return GridWorld(DoorKeyVector(config.env, envs))
+        return GridWorld(DoorKeyVector(config.env, envs), raw=raw)
     if not config.env.startswith(("MiniGrid-", "BabyAI-")):
         known = [*RULES, *(MPE + task for task in TASKS)]
         near = difflib.get_close_matches(config.env, known, 1, 0.3) or known
@@ -70,7 +72,7 @@ def make_world(config: TeacherConfig, envs: int) -> World:
             f"{config.env}: has {actions} actions; a student needs MiniGrid's {len(ACTIONS)}: "
             f"{', '.join(ACTIONS)}"
         )
-    return GridWorld(env, missions_vary=True)
+    return GridWorld(env, missions_vary=True, raw=raw)
 
 
 def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student | Team:
@@ -102,10 +104,11 @@ def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student |
 
 
 def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncoder:
-    features = world.features(world.reset(0))
-    width, height = features["image"].shape[1:3]
+    observation = world.reset(0)
+    width, height = observation["image"].shape[1:3]
     if config.student.encoder == "map":
-        return MapEncoder(width, height, config.student.width, mission="mission" in features)
+        told = "mission" in world.features(observation)
+        return MapEncoder(vocabulary(width, height), config.student.width, mission=told)
     return PaperEncoder(width, height)
 
 

@@ -9,16 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from understudy.envs.grid.codes import AGENT, BALL, BOX, COLOURS, DIRECTIONS, DOOR, KEY, NOBODY
 from understudy.rollout.world import MISSION_BUCKETS, Features
 
-_KINDS = AGENT + 3
-"""Object types; closed and locked doors are types of their own."""
-_COLOURS = len(COLOURS)
-_KIND = torch.arange(AGENT + 1)[:, None].repeat(1, 3)
-_KIND[DOOR] = torch.tensor([DOOR, AGENT + 1, AGENT + 2])
-"""[type, state] → kind."""
-_COLOURED = torch.tensor([kind in (DOOR, KEY, BALL, BOX) for kind in range(AGENT + 1)])
 ILLEGAL = -1e9
 """Logit of an action that a row lacks: as good as −∞, without its 0 · ∞."""
 
@@ -36,45 +28,28 @@ class Outlook:
 
 
 class MapEncoder(nn.Module):
-    """The remembered map around the agent, turned so that the agent looks ahead.
+    """The remembered map as the agent has it before its eyes (`envs.grid.egocentric`).
 
-    Every cell that was ever seen adds a learnt vector for (place relative to the agent, what lies
-    there), and things another for (place, colour): a linear layer over the one-hot map, at the cost
-    of what is known and not of the map's size.
+    Every entry adds a learnt vector: a linear layer over the one-hot map, at the cost of what is
+    known and not of the map's size.
     """
 
-    def __init__(self, width: int, height: int, size: int = 128, *, mission: bool = False) -> None:
-        """For maps of width × height cells."""
+    def __init__(self, vocabulary: int, size: int = 128, *, mission: bool = False) -> None:
+        """For entries below `vocabulary`."""
         super().__init__()
         self.size = size
-        self.reach = max(width, height) - 1
-        places = (2 * self.reach + 1) ** 2
-        self.table = nn.Parameter(torch.empty(places * (_KINDS + _COLOURS), size))
+        self.table = nn.Parameter(torch.empty(vocabulary, size))
         self.bias = nn.Parameter(torch.zeros(size))
         self.mission = nn.Linear(MISSION_BUCKETS, size, bias=False) if mission else None
-        self.register_buffer("facing", torch.from_numpy(DIRECTIONS), persistent=False)
 
     def forward(self, features: Features) -> Tensor:
-        """[B, W, H, 4] to [B, size]."""
-        image = features["image"].flatten(1, 2)
-        batch, height = len(image), features["image"].shape[2]
-        agent = (image[..., 3] != NOBODY).to(torch.uint8).argmax(1)
-        row, cell = torch.nonzero(image[..., 0], as_tuple=True)
-        known = image[row, cell].int()
-        kind = _KIND[known[:, 0], known[:, 2]]
-        facing = self.facing[image[torch.arange(batch), agent, 3].long()][row]
-        dx, dy = cell // height - (agent // height)[row], cell % height - (agent % height)[row]
-        # Ahead is along the agent's direction, right the same turned by a quarter.
-        ahead = dx * facing[:, 0] + dy * facing[:, 1]
-        right = dy * facing[:, 0] - dx * facing[:, 1]
-        place = (ahead + self.reach) * (2 * self.reach + 1) + right + self.reach
-        place = place * (_KINDS + _COLOURS)
-        thing = torch.nonzero(_COLOURED[known[:, 0]])[:, 0]
-        index = torch.cat([place + kind, (place + _KINDS + known[:, 1])[thing]])
-        # The sums by row: what `embedding_bag` gives for indices in the order of their rows.
-        rows, order = torch.cat([row, row[thing]]).sort(stable=True)
-        starts = torch.searchsorted(rows, torch.arange(batch))
-        out = self.bias + nn.functional.embedding_bag(index[order], self.table, starts, mode="sum")
+        """Entries [B, E] to [B, size]."""
+        entries = features["entries"]
+        there = entries != 0
+        ends = there.sum(1).cumsum(0)
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        known = entries[there].long()
+        out = self.bias + nn.functional.embedding_bag(known, self.table, starts, mode="sum")
         if self.mission is not None:
             out = out + self.mission(features["mission"].float())
         return torch.relu(out)

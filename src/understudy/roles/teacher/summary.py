@@ -116,3 +116,13 @@ def _success(row: dict[str, float]) -> str:
 def _return(row: dict[str, float]) -> str:
     low, high = row["test/return_low"], row["test/return_high"]
     return f"{row['test/return']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def curves(file: Path, quantity: str) -> dict[str, list[list[tuple[float, float]]]]:
+    """A comparison's curves of `success` or `return`: method → one per seed."""
+    found: dict[str, list[list[tuple[float, float]]]] = {}
+    for run in json.loads(file.read_text(encoding="utf-8")):
+        rows = curve(Path(run["run"]))
+        pairs = [(row["step"], row[f"test/{quantity}"]) for row in rows]
+        found.setdefault(run["method"], []).append(pairs)
+    return found

@@ -1,0 +1,55 @@
+"""Learning curves as a picture: one line per method, a band over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from understudy.run.errors import RunError
+
+Curve = Sequence[tuple[float, float]]
+"""(steps, value) pairs, steps rising."""
+
+
+def draw(curves: Mapping[str, Sequence[Curve]], out: Path, *, ylabel: str, title: str = "") -> Path:
+    """Writes a PNG or SVG of the mean of each method's curves, least to greatest shaded.
+
+    Args:
+        curves: method → one curve per seed; a curve of a single point is drawn as a level.
+        out: the file, whose ending is the format.
+        ylabel: what the values are.
+        title: above the picture.
+
+    Raises:
+        RunError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RunError(
+            f"{out}: a picture needs matplotlib; pip install understudy[plots]"
+        ) from error
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for method, seeds in curves.items():
+        seeds = [seed for seed in seeds if len(seed)]
+        if not seeds:
+            continue
+        if all(len(seed) == 1 for seed in seeds):
+            level = float(np.mean([seed[0][1] for seed in seeds]))
+            axes.axhline(
+                level, linestyle="--", linewidth=1, color="grey", label=f"{method} ({level:.2f})"
+            )
+            continue
+        # Seeds may have been evaluated at different steps: compared where all of them are known.
+        end = min(seed[-1][0] for seed in seeds)
+        grid = np.linspace(0, end, 200)
+        values = np.array([np.interp(grid, *np.array(seed).T) for seed in seeds])
+        (line,) = axes.plot(grid, values.mean(0), label=f"{method}, {len(seeds)} seeds")
+        axes.fill_between(grid, values.min(0), values.max(0), alpha=0.2, color=line.get_color())
+    axes.set(xlabel="environment steps", ylabel=ylabel, title=title)
+    axes.legend()
+    figure.savefig(out, dpi=120)
+    return out
