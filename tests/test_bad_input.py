@@ -15,6 +15,7 @@ from tests.roles import little
 from understudy.cli import main
 
 TRAIN = "policy train --env gsm8k --task.path train.jsonl --task.eval_path test.jsonl --lm hf:./model --debug "
+TEACH = "teacher train --debug "
 EVAL = "policy eval --env gsm8k --task.path train.jsonl --task.eval_path test.jsonl --debug "
 FILES = {
     "bad.toml": "iterations = = 3",
@@ -23,6 +24,7 @@ FILES = {
     "range.toml": "temperature = -1.0",
     "table.toml": "loss = 3",
     "combination.toml": "group = 1",
+    "group.toml": "group = 1",
     "twice.toml": "seed = 1\nseed = 2",
     "mark.toml": "\ufeffseed = 1",
     "list.jsonl": "[1, 2]\n",
@@ -192,6 +194,52 @@ BAD = {
     "policy grade answers.jsonl --out model": "model: cannot write",
     "policy grade answers.jsonl --env gsm9k --out o": "no grader for 'gsm9k'; did you mean 'gsm8k'?",
     "policy grade answers.jsonl --env countdown --out o": "no grader for 'countdown'",
+    # teachers
+    TEACH + "--env SimpleDorKey": "no environment 'SimpleDorKey'; did you mean 'SimpleDoorKey'?",
+    TEACH + "--env mpe/simple_spred": "unknown MPE task 'simple_spred', did you mean 'simple_spread'?",
+    TEACH + "--env MiniGrid-DorKey-5x5-v0": "the nearest are MiniGrid-DoorKey-5x5-v0",
+    TEACH + "--env CartPole-v1": "no environment 'CartPole-v1'",
+    TEACH + "--env ''": "no environment ''",
+    TEACH + "--options.size 3": "options: SimpleDoorKey has none",
+    TEACH + "--env mpe/simple_spread --options.M 3": "simple_spread: unknown option 'M'",
+    TEACH + "--env mpe/simple_spread --options.N 0": "N is 0; it must be at least 1",
+    TEACH + "--env mpe/simple_spread --options.N many": "simple_spread cannot be made with {'N': 'many'}",
+    TEACH + "--env mpe/simple_spread --options.num_envs 3": "simple_spread: unknown option 'num_envs'",
+    TEACH + "--env mpe/simple_spread --options.max_cycles many": "max_cycles is 'many'; it must be at least 1",
+    TEACH + "--env MiniGrid-DoorKey-5x5-v0 --options.num_envs 3": "cannot be made with {'num_envs': 3}",
+    TEACH + "--env MiniGrid-DoorKey-5x5-v0 --options.size many": "cannot be made with {'size': 'many'}",
+    TEACH + "--env MiniGrid-DoorKey-5x5-v0 --options.agent_view_size 4": "agent_view_size is an odd number",
+    TEACH + "--env MiniGrid-Dynamic-Obstacles-5x5-v0": "has 3 actions; a student needs",
+    TEACH + "--env minigrid-DoorKey-5x5-v0": "no environment 'minigrid-DoorKey-5x5-v0'",
+    TEACH + "--advice.who recorded": "advice.plans: recorded plans and a file of them go together",
+    TEACH + "--advice.plans plans.jsonl": "advice.plans: recorded plans and a file of them go together",
+    TEACH + "--advice.who recorded --advice.plans nowhere.jsonl": "nowhere.jsonl: No such file",
+    TEACH + "--advice.who recorded --advice.plans model": "model: Is a directory",
+    TEACH + "--advice.who recorded --advice.plans train.jsonl": "train.jsonl:1: not a book of answers",
+    TEACH + "--advice.who recorded --advice.plans binary": "binary: not a book of answers",
+    TEACH + "--advice.who recorded --advice.plans deep.jsonl": "deep.jsonl:1: not a book of answers",
+    TEACH + "--advice.who experts": "--advice.who must be one of",
+    TEACH + "--advice.samples 3": "advice.temperature: several samples need a temperature",
+    TEACH + "--advice.noise 1.5": "--advice.noise must be",
+    TEACH + "--method cloning --distill.weight 0": "distill.weight: cloning learns from nothing else",
+    TEACH + "--student.recurrent true --minibatch 100": "minibatch: with a memory it must divide envs × horizon",
+    TEACH + "--distill.loss js": "--distill.loss must be one of",
+    TEACH + "--lm pockt": "no language model 'pockt': did you mean pocket?",
+    TEACH + "--lm hf:./nowhere": "no model folder ./nowhere",
+    TEACH + "--lm openai:gpt-5-mini": "needs an API key",
+    TEACH + "--config group.toml": "group.toml: unknown key 'group'",
+    "teacher eval --base.lm hf:./nowhere": "no model folder ./nowhere",
+    "teacher eval --who student": "student: --who student and --student RUN go together",
+    "teacher eval --student model": "student: --who student and --student RUN go together",
+    "teacher eval --who student --student nowhere": "nowhere is not a run directory",
+    "teacher eval --who student --student model": "model is not a run directory",
+    "teacher eval --who student --student hollow-run": "hollow-run: holds no student",
+    "teacher eval --who student --student policy-run": "policy-run/config.toml: unknown key 'iterations'",
+    "teacher eval --base.env SimpleDorKey": "did you mean 'SimpleDoorKey'?",
+    "teacher compare --methods ppo,sac": "--methods must be",
+    "teacher compare --base.advice.samples 3": "advice.temperature: several samples",
+    "teacher compare --base.lm pockt": "no language model 'pockt': did you mean pocket?",
+    "teacher compare --base.env SimpleDorKey": "did you mean 'SimpleDoorKey'?",
     # places
     TRAIN + "--run.root train.jsonl": "train.jsonl/policy/gsm8k: Not a directory",
     TRAIN + "--run.logger wandb": "--run.logger wandb needs wandb",
@@ -217,6 +265,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary").write_bytes(b"\xff\xfe\x00")
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
+    for name, text in {"hollow-run": "", "policy-run": "iterations = 3"}.items():
+        (folder / name).mkdir()
+        (folder / name / "config.toml").write_text(text)
     for name, text in {"damaged": "{}", "newer": '{"schema": 99}', "evaluation": _INFO}.items():
         (folder / name).mkdir()
         (folder / name / "run.json").write_text(text)

@@ -65,12 +65,23 @@ def started(args: list[str]) -> int:
     return child
 
 
+def whole(args: list[str]) -> None:
+    """Runs a command in a child of its own, without a kill."""
+    assert os.waitstatus_to_exitcode(os.waitpid(started(args), 0)[1]) == 0
+
+
 def lines(file: Path) -> int:
     return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
-def killed(run: Path, first: list[str], rng: random.Random, kills: int) -> int:
-    """Starts a run and resumes it until it is done, killing it up to `kills` times."""
+def killed(
+    run: Path,
+    first: list[str],
+    rng: random.Random,
+    kills: int,
+    made: str = "model/model.safetensors",
+) -> int:
+    """Starts a run and resumes it until it has `made` that, killing it up to `kills` times."""
     count = 0
     while True:
         before = lines(run / "metrics.jsonl")
@@ -92,8 +103,8 @@ def killed(run: Path, first: list[str], rng: random.Random, kills: int) -> int:
                 count += 1
                 continue
             assert status == 0, status
-        if not (run / "model" / "model.safetensors").exists():
-            raise AssertionError(f"{run} ended without a model")
+        if not (run / made).exists():
+            raise AssertionError(f"{run} ended without {made}")
         return count
 
 
@@ -101,12 +112,7 @@ def kill_runs(folder: Path, kills: int, seed: int) -> None:
     """Every case once whole, then killed until there were `kills` kills in all."""
     rng = random.Random(seed)
     for case in CASES:
-        assert (
-            os.waitstatus_to_exitcode(
-                os.waitpid(started(arguments(folder, case, f"{case}-whole")), 0)[1]
-            )
-            == 0
-        )
+        whole(arguments(folder, case, f"{case}-whole"))
     total = attempt = 0
     while total < kills:
         for case in CASES:

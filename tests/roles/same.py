@@ -1,13 +1,16 @@
 """Two run directories compared, byte by byte."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from understudy.run.checkpoint import load
 
+MODELS = ("model/model.safetensors", "model-best/model.safetensors")
 
-def assert_same(whole: Path, other: Path) -> None:
-    """Everything that a stop must not change: logs, models, episodes, the newest checkpoint."""
-    names = ["metrics.jsonl", "model/model.safetensors", "model-best/model.safetensors"]
+
+def assert_same(whole: Path, other: Path, files: Sequence[str] = MODELS) -> None:
+    """Everything that a stop must not change: logs, `files`, episodes, the newest checkpoint."""
+    names = ["metrics.jsonl", *files]
     names += [f"episodes/{file.name}" for file in (whole / "episodes").iterdir()]
     for name in names:
         assert (whole / name).read_bytes() == (other / name).read_bytes(), name

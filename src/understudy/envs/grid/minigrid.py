@@ -44,7 +44,7 @@ def need_minigrid(who: str) -> type[MiniGridEnv]:
     return MiniGridEnv
 
 
-def make_game(env_id: str, **kwargs: Any) -> MiniGridEnv:
+def make_game(env_id: str, /, **kwargs: Any) -> MiniGridEnv:
     """A MiniGrid environment without wrappers.
 
     Args:
@@ -240,7 +240,7 @@ class MinigridVector(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
 
-    def __init__(self, env_id: str, num_envs: int, **kwargs: Any) -> None:
+    def __init__(self, env_id: str, num_envs: int, /, **kwargs: Any) -> None:
         if num_envs < 1:
             raise EnvError(f"{env_id}: num_envs is at least 1, not {num_envs}")
         games = [make_game(env_id, **kwargs) for _ in range(num_envs)]

@@ -45,10 +45,13 @@ class MpeVector:
         EnvError: unknown task or option, or a value out of range.
     """
 
-    def __init__(self, task: str, num_envs: int, *, max_cycles: int = 25, **options: Any) -> None:
-        for option, value in (("num_envs", num_envs), ("max_cycles", max_cycles)):
-            if value < 1:
-                raise EnvError(f"{task}: {option} is {value}; it must be at least 1")
+    def __init__(
+        self, task: str, num_envs: int, /, *, max_cycles: int = 25, **options: Any
+    ) -> None:
+        counts: dict[str, Any] = {"num_envs": num_envs, "max_cycles": max_cycles}
+        for option, value in counts.items():
+            if not isinstance(value, int) or value < 1:
+                raise EnvError(f"{task}: {option} is {value!r}; it must be at least 1")
         self.task: Task = make_task(task, **options)
         self.num_envs = num_envs
         self.max_cycles = max_cycles
@@ -157,7 +160,7 @@ class MpeVector:
             raise EnvError(f"{self.task.name}: {what} before reset or set_state")
 
 
-def make_task(name: str, **options: Any) -> Task:
+def make_task(name: str, /, **options: Any) -> Task:
     """The MPE task of that name.
 
     Raises:
@@ -172,7 +175,10 @@ def make_task(name: str, **options: Any) -> Task:
         if option not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise EnvError(f"{name}: unknown option {option!r}{nearest(option, known)}; {has}")
-    return TASKS[name](**options)
+    try:
+        return TASKS[name](**options)
+    except TypeError as error:
+        raise EnvError(f"{name} cannot be made with {options}: {error}") from error
 
 
 def nearest(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,6 +34,14 @@ class Teacher(Protocol):
         """Action probabilities, float32 [R, A]."""
         ...
 
+    def counts(self) -> dict[str, Any]:
+        """What was met so far, as JSON values."""
+        ...
+
+    def recount(self, counts: Mapping[str, Any]) -> None:
+        """Goes back to `counts`."""
+        ...
+
 
 class _Asking:
     """What every teacher keeps: the answers so far, and counts."""
@@ -45,6 +53,14 @@ class _Asking:
         self.fallbacks = 0
         self.latest: list[str] = []
         self._known: dict[str, Options] = {}
+
+    def counts(self) -> dict[str, Any]:
+        """See `Teacher`."""
+        return {"met": dict(self.met), "fallbacks": self.fallbacks}
+
+    def recount(self, counts: Mapping[str, Any]) -> None:
+        """See `Teacher`."""
+        self.met, self.fallbacks = Counter(counts["met"]), int(counts["fallbacks"])
 
     def _options(self, texts: list[str], make: Callable[[int], Question]) -> list[Options]:
         """The answers to every row's question; each distinct text is asked once.
@@ -59,12 +75,12 @@ class _Asking:
             for text, options in zip(rows, found, strict=True):
                 best = max(options, key=lambda option: option[1])
                 self._known[text] = ((best[0], 1.0),) if self.hard else options
-        self._note(texts)
+        self._meet(texts)
         if isinstance(self.planner, BookPlanner):
             self.fallbacks += sum(map(self.planner.fell_back, texts))
         return [self._known[text] for text in texts]
 
-    def _note(self, texts: list[str]) -> None:
+    def _meet(self, texts: list[str]) -> None:
         self.latest = texts
         self.met.update(texts)
 
@@ -121,27 +137,20 @@ class GoalTeacher(_Asking):
         """See `Teacher`."""
         agents = self.task.agents
         best = skills.expert_goals(self.task, observation)
-        seen = {a: mpe_words.describe(self.task, a, observation[a]) for a in agents}
         if isinstance(self.planner, ExpertPlanner):
             # The expert looks at the scene itself: equal texts need not get equal goals.
+            self._meet(self._texts(self._seen(observation)))
             shares = {a: self._expert(self.planner.noise, a, best[a]) for a in agents}
-            self._note(
-                [
-                    goal_text(self.task, a, text)
-                    for row in zip(*seen.values(), strict=True)
-                    for a, text in zip(agents, row, strict=True)
-                ]
-            )
         else:
-            shares = self._asked(seen, best)
+            shares = self._asked(observation, best)
         count = len(best[agents[0]])
         advice = np.zeros((count, len(agents), self.actions), np.float32)
         for a, agent in enumerate(agents):
             for goal, share in enumerate(shares[agent].T):
                 rows = np.flatnonzero(share)
                 if len(rows):
-                    index = np.full(len(rows), goal)
-                    taken = skills.act(self.task, agent, index, observation[agent][rows])
+                    seen = observation[agent][rows]
+                    taken = skills.act(self.task, agent, np.full(len(rows), goal), seen)
                     advice[rows, a, taken] += share[rows]
         return advice.reshape(count * len(agents), self.actions)
 
@@ -149,35 +158,56 @@ class GoalTeacher(_Asking):
         count = len(mpe_words.goals(self.task, agent))
         return (1 - noise) * np.eye(count, dtype=np.float32)[best] + np.float32(noise / count)
 
-    def _asked(self, seen: Mapping[str, list[str]], best: Mapping[str, Ints]) -> dict[str, Floats]:
+    def _say(self, texts: list[str], best: Mapping[str, Ints]) -> list[list[Options]]:
+        """Each agent's answers to its text, [N][agents]."""
+        agents = self.task.agents
+
+        def make(row: int) -> Question:
+            n, a = divmod(row, len(agents))
+            return for_goal(self.task, agents[a], texts[row], int(best[agents[a]][n]))
+
+        options = self._options(texts, make)
+        return [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]
+
+    def _seen(self, observation: Observation) -> list[list[str]]:
+        """What each agent sees, in words, [N][agents]."""
+        agents = self.task.agents
+        columns = [mpe_words.describe(self.task, a, observation[a]) for a in agents]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _texts(self, seen: list[list[str]], heard: list[list[str]] | None = None) -> list[str]:
+        agents = self.task.agents
+        return [
+            goal_text(self.task, agent, row[a], heard[n][a] if heard else "")
+            for n, row in enumerate(seen)
+            for a, agent in enumerate(agents)
+        ]
+
+    def _asked(self, observation: Observation, best: Mapping[str, Ints]) -> dict[str, Floats]:
         """The probabilities of each agent's goals, [N, G]."""
         agents = self.task.agents
-        count = len(seen[agents[0]])
-        heard = [[""] * len(agents)] * count
-        for _ in range(1 + self.hear):
-            asked = [
-                (agent, seen[agent][n], int(best[agent][n]), heard[n][a])
-                for n in range(count)
-                for a, agent in enumerate(agents)
-            ]
-            texts = [goal_text(self.task, agent, text, said) for agent, text, _, said in asked]
-
-            def make(row: int, asked: list[tuple[str, str, int, str]] = asked) -> Question:
-                return for_goal(self.task, *asked[row])
-
-            options = self._options(texts, make)
-            said = [options[i : i + len(agents)] for i in range(0, len(options), len(agents))]
+        seen = self._seen(observation)
+        said = self._say(self._texts(seen), best)
+        if self.hear:
             heard = [_intentions(agents, row) for row in said]
+            said = self._say(self._texts(seen, heard), best)
         return {
-            agent: np.array(
-                [
-                    [dict(row[a]).get(goal, 0.0) for goal in mpe_words.goals(self.task, agent)]
-                    for row in said
-                ],
-                np.float32,
-            )
+            agent: _shares(mpe_words.goals(self.task, agent), [row[a] for row in said])
             for a, agent in enumerate(agents)
         }
+
+
+def _shares(goals: Sequence[str], said: Sequence[Options]) -> Floats:
+    """The probabilities of each goal, [N, G]."""
+    shares = np.zeros((len(said), len(goals)), np.float32)
+    for row, options in enumerate(said):
+        for goal, share in options:
+            if goal not in goals:
+                raise RunError(
+                    f"a recorded goal is none: {goal[:40]!r}; there are {', '.join(goals)}"
+                )
+            shares[row, goals.index(goal)] += share
+    return shares
 
 
 def _intentions(agents: Sequence[str], said: Sequence[Options]) -> list[str]:

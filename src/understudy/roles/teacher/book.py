@@ -43,13 +43,15 @@ class Book:
             RunError: it cannot be read or written, or holds another model's answers.
         """
         try:
-            if not path.exists() and key is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(dict(key)) + "\n", encoding="utf-8")
+            text = path.read_text(encoding="utf-8") if key is None or path.exists() else ""
             # What follows the last line's end was being written when its writer was killed.
-            whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
-            if torn and key is not None:
+            whole, end, torn = text.rpartition("\n")
+            if key is not None and not end and json.dumps(dict(key)).startswith(torn):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                whole, torn = json.dumps(dict(key)), ""
                 path.write_text(whole + "\n", encoding="utf-8")
+            if torn and key is not None:
+                path.write_text(whole + end, encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
@@ -74,7 +76,7 @@ class Book:
 def _header(path: Path, line: str) -> dict[str, str]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}:1: not a book of answers") from error
     if not isinstance(found, dict) or "model" not in found:
         raise RunError(f"{path}:1: not a book of answers; its first line names the model")
@@ -86,8 +88,8 @@ def _read(path: Path, number: int, line: str) -> Row:
         found = json.loads(line)
         answers = tuple((str(text), float(p)) for text, p in found["answers"])
         row = Row(str(found["text"]), answers, str(found["raw"]), bool(found["fallback"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RunError(f"{path}:{number}: not a line of a book of answers") from error
-    if not answers or not abs(sum(p for _, p in answers) - 1.0) < 1e-3:
-        raise RunError(f"{path}:{number}: the probabilities do not sum to 1")
+    if not all(p >= 0 for _, p in answers) or not abs(sum(p for _, p in answers) - 1.0) < 1e-3:
+        raise RunError(f"{path}:{number}: the probabilities are none or do not sum to 1")
     return row

@@ -21,6 +21,7 @@ from understudy.roles.teacher.evaluate import (
 )
 from understudy.roles.teacher.gate import Gate, teacher_values
 from understudy.roles.teacher.setup import (
+    check_teacher,
     make_optimizer,
     make_student,
     make_teacher,
@@ -43,10 +44,13 @@ def run_train(config: TeacherConfig) -> Path:
         Stopped: a signal asked for it; a checkpoint is written.
     """
     world, held_out = make_world(config, config.envs), make_world(config, config.eval_episodes)
+    taught = config.method != "ppo" and config.distill.weight > 0
+    if taught:
+        check_teacher(config)
     with Run.create("teacher", config.env, config, config.run) as run, ExitStack() as stack:
         student = make_student(config, world, run.seeds)
         teacher = gate = None
-        if config.method != "ppo" and config.distill.weight > 0:
+        if taught:
             teacher = make_teacher(config, world, run, stack)
             if config.distill.schedule == "adaptive":
                 gate = _gate(config, run, teacher)
@@ -68,25 +72,24 @@ def run_train(config: TeacherConfig) -> Path:
 def run_eval(config: EvalConfig) -> Path:
     """Plays held-out episodes with a teacher or with a trained student."""
     base = config.base
+    weights = None
     if config.who == "student":
-        base = _of_run(config)
+        base, weights = _of_run(config), _weights(Path(config.student))
+    else:
+        check_teacher(base)
     world = make_world(base, config.episodes)
     with (
         Run.create("teacher", base.env, config, base.run, verb="eval") as run,
         ExitStack() as stack,
     ):
-        teacher = None
-        if config.who == "student":
-            student = make_student(base, world, run.seeds)
-            student.load_state_dict(_weights(Path(config.student)))
+        student = make_student(base, world, run.seeds)
+        if weights is not None:
+            student.load_state_dict(weights)
+        teacher = make_teacher(base, world, run, stack) if weights is None else None
 
-            def actor(world: World) -> Act:
-                return student_acts(student, world, run.seeds.generator("evaluation", 0))
-        else:
-            teacher = make_teacher(base, world, run, stack)
-
-            def actor(_: World, advise: Teacher = teacher) -> Act:
-                return teacher_acts(advise, run.seeds.generator("evaluation", 0))
+        def actor(world: World) -> Act:
+            rng = run.seeds.generator("evaluation", 0)
+            return teacher_acts(teacher, rng) if teacher else student_acts(student, world, rng)
 
         run.log(0, evaluate(world, actor(world)).metrics())
         if teacher is not None:
@@ -135,7 +138,7 @@ def _gate(config: TeacherConfig, run: Run, teacher: Teacher) -> Gate:
 
 def _write_card(path: Path, teacher: Teacher) -> None:
     found = {
-        "met": dict(teacher.met.most_common()),
+        "met": dict(sorted(teacher.met.items(), key=lambda item: (-item[1], item[0]))),
         "asked": sum(teacher.met.values()),
         "texts": len(teacher.met),
         "fallbacks": teacher.fallbacks,

@@ -41,7 +41,9 @@ class Evaluation:
         n = len(self.played.returns)
         low, high = ops.wilson(self.played.successes, n)
         rng = np.random.default_rng(0)
-        least, most = ops.bootstrap_ci(self.played.returns, lambda x: float(np.mean(x)), rng, n=500)
+        least, most = ops.bootstrap_ci(
+            self.played.returns.astype(float), lambda x: float(np.mean(x)), rng, n=500
+        )
         return {
             "test/episodes": float(n),
             "test/success": self.success,

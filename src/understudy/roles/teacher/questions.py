@@ -67,22 +67,25 @@ def _plan_form(objects: tuple[str, ...]) -> type[BaseModel]:
     return create_model("PlanReply", steps=(list[step], Field(min_length=1, max_length=MAX_STEPS)))
 
 
-def for_goal(task: Task, agent: str, text: str, expert_goal: int, heard: str = "") -> Question:
+def goal_text(task: Task, agent: str, seen: str, heard: str = "") -> str:
+    """What an agent of an MPE task sees, and what the others said they would do, as a question."""
+    return goal_prompt(task, agent, f"{seen} {heard}".strip())
+
+
+def for_goal(task: Task, agent: str, text: str, expert_goal: int) -> Question:
     """What an agent of an MPE task goes for.
 
     Args:
         task: the task.
         agent: who chooses.
-        text: what it sees, in words.
+        text: `goal_text` of it.
         expert_goal: the scripted expert's choice.
-        heard: what the others said they would do.
     """
     known = goals(task, agent)
-    prompt = goal_text(task, agent, text, heard)
     listed = f"Goals: {', '.join(known)}.\n"
     return Question(
-        text=prompt,
-        prompt=prompt,
+        text=text,
+        prompt=text,
         instructions=f"{GOAL_INSTRUCTIONS}{_PURPOSE[task.name]} {listed}",
         options=known,
         schema=Choices(known),
@@ -90,11 +93,6 @@ def for_goal(task: Task, agent: str, text: str, expert_goal: int, heard: str = "
         expert=lambda: known[expert_goal],
         fallback=known[-1],
     )
-
-
-def goal_text(task: Task, agent: str, text: str, heard: str = "") -> str:
-    """What decides an agent's goal: what it sees and hears."""
-    return goal_prompt(task, agent, f"{text} {heard}".strip())
 
 
 _PURPOSE = {

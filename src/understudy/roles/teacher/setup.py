@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from understudy.envs.grid.codes import ACTIONS
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.egocentric import vocabulary
 from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
 from understudy.envs.grid.plans import INSTRUCTIONS
-from understudy.envs.mpe.vector import MpeVector
+from understudy.envs.mpe.vector import TASKS, MpeVector
+from understudy.envs.text_env import EnvError
 from understudy.lm.open import opened
 from understudy.lm.spec import parse_spec
 from understudy.roles.teacher.advice import GoalTeacher, PlanTeacher, Teacher
@@ -47,15 +51,28 @@ def make_world(config: TeacherConfig, envs: int) -> World:
         EnvError: there is no such environment, or its package is not installed.
     """
     if config.env.startswith(MPE):
-        return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **config.options))
+        options: dict[str, Any] = dict(config.options)
+        return MpeWorld(MpeVector(config.env.removeprefix(MPE), envs, **options))
     raw = config.student.encoder == "paper"
     if config.env in RULES:
         if config.options:
             raise ConfigError(f"options: {config.env} has none")
         return GridWorld(DoorKeyVector(config.env, envs), raw=raw)
-    return GridWorld(
-        MinigridVector(config.env, envs, **config.options), missions_vary=True, raw=raw
-    )
+    if not config.env.startswith(("MiniGrid-", "BabyAI-")):
+        known = [*RULES, *(MPE + task for task in TASKS)]
+        near = difflib.get_close_matches(config.env, known, 1, 0.3) or known
+        raise EnvError(
+            f"no environment {config.env!r}; did you mean {near[0]!r}? There are "
+            f"{', '.join(known)}, and every MiniGrid and BabyAI id"
+        )
+    env = MinigridVector(config.env, envs, **config.options)
+    actions = int(getattr(env.single_action_space, "n", 0))
+    if actions != len(ACTIONS):
+        raise EnvError(
+            f"{config.env}: has {actions} actions; a student needs MiniGrid's {len(ACTIONS)}: "
+            f"{', '.join(ACTIONS)}"
+        )
+    return GridWorld(env, missions_vary=True, raw=raw)
 
 
 def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student | Team:
@@ -98,6 +115,20 @@ def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncod
 def make_optimizer(student: torch.nn.Module, config: TeacherConfig) -> torch.optim.Optimizer:
     """Adam, as PPO's implementations have it."""
     return torch.optim.Adam(student.parameters(), lr=config.learning_rate, eps=1e-5, fused=True)
+
+
+def check_teacher(config: TeacherConfig) -> None:
+    """Opens what the teacher needs once, before there is a run: an error then leaves none behind.
+
+    Raises:
+        LMError: the model cannot be opened.
+        RunError: the recorded answers cannot be read.
+    """
+    if config.advice.plans is not None:
+        Book.open(Path(config.advice.plans))
+    elif config.advice.who == "lm":
+        with opened(config.lm, max_usd=config.advice.max_usd):
+            pass
 
 
 def make_teacher(config: TeacherConfig, world: World, run: Run, stack: ExitStack) -> Teacher:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from understudy.roles.teacher.advice import Teacher
 from understudy.roles.teacher.config import TeacherConfig
 from understudy.roles.teacher.evaluate import (
     HELD_OUT_SEED,
@@ -42,6 +43,7 @@ class State:
     student: Student | Team
     optimizer: torch.optim.Optimizer
     stage: Stage
+    teacher: Teacher | None = None
     gate: Gate | None = None
     steps: int = 0
     """Environment steps so far."""
@@ -49,6 +51,8 @@ class State:
     """Steps at the last evaluation."""
     best: float | None = None
     """The best mean return of an evaluation."""
+    over: bool = False
+    """Whether training is done."""
 
     def save(self, run: Run, *, best: bool = False) -> None:
         """Writes a checkpoint at the end of a round."""
@@ -69,6 +73,8 @@ class State:
             "world": rest,
             "evaluated": self.evaluated,
             "best": self.best,
+            "over": self.over,
+            "teacher": None if self.teacher is None else self.teacher.counts(),
             "gate": None if self.gate is None else self.gate.get_state(),
         }
         run.checkpoint(self.steps, tensors, state, best=best)
@@ -76,7 +82,7 @@ class State:
     def load(self, found: Checkpoint) -> None:
         """Goes back to a checkpoint."""
         self.steps, self.evaluated = found.step, int(found.state["evaluated"])
-        self.best = found.state["best"]
+        self.best, self.over = found.state["best"], bool(found.state["over"])
         self.student.load_state_dict(found.tensors["student"])
         unpack_optimizer(self.optimizer, found.tensors["optimizer"], found.state["optimizer"])
         arrays = {k: v.numpy() for k, v in found.tensors.get("world", {}).items()}
@@ -84,6 +90,8 @@ class State:
         self.stage.observation = self.stage.world.set_state({**found.state["world"], **arrays})
         self.stage.starts, self.stage.hidden = stage["starts"], stage["hidden"]
         self.stage.returns = stage["returns"].numpy()
+        if self.teacher is not None:
+            self.teacher.recount(found.state["teacher"])
         if self.gate is not None:
             self.gate.set_state(found.state["gate"])
 
@@ -96,7 +104,7 @@ def train(
     held_out: World,
     student: Student | Team,
     optimizer: torch.optim.Optimizer,
-    teacher: Advise | None = None,
+    teacher: Teacher | None = None,
     gate: Gate | None = None,
 ) -> Evaluation | None:
     """Trains `student` in place; returns its last evaluation.
@@ -113,7 +121,7 @@ def train(
     """
     seed = run.seeds.integer("envs") % (HELD_OUT_SEED // 2)
     stage = Stage.begin(world, seed, student.start(world.rows))
-    state = State(student, optimizer, stage, gate)
+    state = State(student, optimizer, stage, teacher, gate)
     found = run.restore()
     evaluation = None
     if found is not None:
@@ -125,10 +133,10 @@ def train(
     per_round = config.horizon * world.rows // world.agents
     title = f"{config.method} on {config.env}"
     with Progress(config.steps, title, start=state.steps, enabled=run.config.progress) as bar:
-        while state.steps < config.steps and not run.stop_requested:
+        while not state.over and not run.stop_requested:
             started = time.monotonic()
-            now = _weight(config, state, teacher)
-            advise = teacher if now > 0 else None
+            now = _weight(config, state)
+            advise: Advise | None = teacher if now > 0 else None
             if gate is not None and advise is not None:
                 advise = gate.watch(advise)
             acting = run.seeds.generator("acting", state.steps)
@@ -142,26 +150,28 @@ def train(
             )
             state.steps += per_round
             stats |= _collected(segment, now, mask)
-            over = state.steps >= config.steps
-            if over or state.steps - state.evaluated >= config.eval_every:
+            state.over, better = state.steps >= config.steps, False
+            if state.over or state.steps - state.evaluated >= config.eval_every:
                 evaluation = evaluate(held_out, _acts(state, held_out, run))
                 stats |= evaluation.metrics()
-                over |= _note(config, state, evaluation, run)
+                better = _note(config, state, evaluation)
             done = time.monotonic()
             clocks = {"seconds": done - started, "collecting": collected - started}
             run.log(state.steps, stats, timing=clocks)
-            if over or (state.steps // per_round) % config.run.checkpoint_every == 0:
-                state.save(run)
+            if (
+                state.over
+                or better
+                or (state.steps // per_round) % config.run.checkpoint_every == 0
+            ):
+                state.save(run, best=better)
             bar.update(state.steps, success=stats.get("success", 0.0), best=state.best or 0.0)
-            if over:
-                break
-        if run.stop_requested and state.steps < config.steps:
+        if run.stop_requested and not state.over:
             state.save(run)
     return evaluation
 
 
-def _weight(config: TeacherConfig, state: State, teacher: Advise | None) -> float:
-    if teacher is None or (state.gate is not None and state.gate.closed):
+def _weight(config: TeacherConfig, state: State) -> float:
+    if state.teacher is None or (state.gate is not None and state.gate.closed):
         return 0.0
     return weight(config.distill, state.steps)
 
@@ -176,14 +186,14 @@ def _acts(state: State, held_out: World, run: Run) -> Any:
     return student_acts(state.student, held_out, run.seeds.generator("evaluation", state.steps))
 
 
-def _note(config: TeacherConfig, state: State, evaluation: Evaluation, run: Run) -> bool:
-    """Keeps the student where it is the best so far; says whether the run may stop here."""
+def _note(config: TeacherConfig, state: State, evaluation: Evaluation) -> bool:
+    """Whether the student is the best so far; `over` where it is as good as is asked for."""
     state.evaluated = state.steps
     reached = evaluation.mean if config.env.startswith("mpe/") else evaluation.success
-    if state.best is None or evaluation.mean > state.best:
-        state.best = evaluation.mean
-        state.save(run, best=True)
-    return config.stop_at is not None and reached >= config.stop_at
+    state.over |= config.stop_at is not None and reached >= config.stop_at
+    better = state.best is None or evaluation.mean > state.best
+    state.best = evaluation.mean if better else state.best
+    return better
 
 
 def _collected(segment: Segment, now: float, mask: torch.Tensor | None) -> dict[str, float]:

@@ -68,7 +68,8 @@ def update(
             outlook = student.unroll(segment.features, segment.hidden, segment.starts)
             logprobs = ops.selective_log_softmax(outlook.logits, segment.actions)
             advantages = some.advantages
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            if advantages.numel() > 1:
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
             surrogate, clipped = ops.ppo_clip(
                 logprobs, some.logprobs, advantages, config.clip, config.clip
             )
