@@ -69,6 +69,4 @@ def _outcomes(sticks: int, taken: int) -> list[tuple[float, int, float, bool]]:
     if left == 0:
         return [(1.0, 0, 1.0, True)]
     replies = range(1, min(3, left) + 1)
-    return [
-        (1 / len(replies), left - r, -1.0 if r == left else 0.0, r == left) for r in replies
-    ]
+    return [(1 / len(replies), left - r, -1.0 if r == left else 0.0, r == left) for r in replies]
