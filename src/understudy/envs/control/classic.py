@@ -7,6 +7,7 @@ played is here: no rendering, no options.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -35,8 +36,8 @@ class Batch(Protocol):
         ...
 
 
-class Classic:
-    """What the classic tasks share: a float64 state [N, D]."""
+class Classic(ABC):
+    """What the classic tasks share: a state [N, D]."""
 
     low: float | tuple[float, ...]
     high: float | tuple[float, ...]
@@ -57,6 +58,10 @@ class Classic:
     def first(self, drawn: Array) -> Array:
         """States from what was drawn."""
         return drawn
+
+    @abstractmethod
+    def step(self, actions: Array) -> Step:
+        """Steps every row."""
 
     def observe(self) -> Array:
         """float32, [N, …]."""

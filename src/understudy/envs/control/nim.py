@@ -10,7 +10,7 @@ from gymnasium import Env, spaces
 Transitions = dict[int, dict[int, list[tuple[float, int, float, bool]]]]
 
 
-class TabularEnv(Env[int, int]):
+class TabularEnv(Env[Any, Any]):
     """An environment that is its transition table, in the form of Gymnasium's toy-text ones.
 
     `P[state][action]` lists (probability, next state, reward, terminated). One random number is
@@ -29,7 +29,7 @@ class TabularEnv(Env[int, int]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Draws the first state."""
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         self._state = _draw(self.initial_state_distrib, self.np_random)
         return self._state, {}
 

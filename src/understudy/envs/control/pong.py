@@ -17,7 +17,7 @@ REACH = 0.08
 """Half the paddle's length."""
 
 
-class Pong(Env[Floats, int]):
+class Pong(Env[Any, Any]):
     """The ball comes from the far wall; the paddle, slower than the ball, has to meet it.
 
     An observation is (ball x, ball y, ball's x speed, ball's y speed, paddle y): positions are in
@@ -39,7 +39,7 @@ class Pong(Env[Floats, int]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
         """Serves the first ball."""
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         self._paddle, self._played = 0.5, 0
         self._serve()
         return self._observe(), {}
