@@ -180,10 +180,9 @@ class Acrobot(Classic):
         k4 = _acrobot(y + 0.2 * k3, torque)
         y = y + 0.2 / 6.0 * (k1 + 2 * k2 + 2 * k3 + k4)
         for angle in y[:2]:
-            while (over := angle > np.pi).any():
-                angle[over] -= 2 * np.pi
-            while (under := angle < -np.pi).any():
-                angle[under] += 2 * np.pi
+            while (np.abs(angle) > np.pi).any():
+                angle[angle > np.pi] -= 2 * np.pi
+                angle[angle < -np.pi] += 2 * np.pi
         y[2] = np.clip(y[2], -4 * np.pi, 4 * np.pi)
         y[3] = np.clip(y[3], -9 * np.pi, 9 * np.pi)
         self.state = y.T
