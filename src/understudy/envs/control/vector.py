@@ -8,6 +8,8 @@ for all their actions at once. Either way returns equal those of Gymnasium's sin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -72,9 +74,10 @@ class Arena:
         self._batch: Callable[[], Batch] | None = None
         if env in CLASSIC and plain:
             self._batch = CLASSIC[env]
-        elif is_tabular(single):
-            table = Table(single, self.limit)
-            self._batch = lambda: TableBatch(table)
+        self.table = Table.of(single) if is_tabular(single) else None
+        """The transition table, where there is one."""
+        if self.table is not None:
+            self._batch = partial(TableBatch, self.table)
 
     @property
     def single(self) -> gymnasium.Env[Any, Any]:
@@ -177,29 +180,40 @@ def is_tabular(env: gymnasium.Env[Any, Any]) -> bool:
     return isinstance(table, dict) and not fickle
 
 
+@dataclass(frozen=True)
 class Table:
-    """A transition table as arrays; outcomes that do not exist have probability 0."""
+    """A transition table of S states, A actions and K outcomes of each pair, as arrays [S, A, K].
 
-    def __init__(self, env: gymnasium.Env[Any, Any], limit: int) -> None:
+    An outcome that does not exist has probability 0 and stands behind those that do.
+    """
+
+    probabilities: Floats
+    following: NDArray[np.int64]
+    """The next state."""
+    rewards: Floats
+    ended: NDArray[np.bool_]
+    """Whether the episode is over."""
+    start: Floats
+    """[S] distribution of the first state."""
+    limit: int
+    """Longest episode, in steps."""
+
+    @classmethod
+    def of(cls, env: gymnasium.Env[Any, Any]) -> Table:
         """From `env.unwrapped.P`, `P[state][action]` = [(probability, next, reward, ended), …]."""
-        table: dict[int, dict[int, list[tuple[float, int, float, bool]]]] = env.unwrapped.P  # pyright: ignore[reportAttributeAccessIssue]
-        self.limit = limit
-        self.start: Floats = np.asarray(env.unwrapped.initial_state_distrib, float)  # pyright: ignore[reportAttributeAccessIssue]
-        states, actions = len(table), len(table[0])
+        bare: Any = env.unwrapped
+        table: dict[int, dict[int, list[tuple[float, int, float, bool]]]] = bare.P
         most = max(len(outcomes) for row in table.values() for outcomes in row.values())
-        shape = (states, actions, most)
-        self.probabilities, self.rewards = np.zeros(shape), np.zeros(shape)
-        self.following, self.ended = np.zeros(shape, np.int64), np.zeros(shape, bool)
-        self.cumulated = np.full(shape, -1.0)
+        shape = (len(table), len(table[0]), most)
+        probabilities, rewards = np.zeros(shape), np.zeros(shape)
+        following, ended = np.zeros(shape, np.int64), np.zeros(shape, bool)
         for state, row in table.items():
             for action, outcomes in row.items():
-                n = len(outcomes)
-                probability, following, reward, ended = zip(*outcomes, strict=True)
-                self.probabilities[state, action, :n] = probability
-                self.cumulated[state, action, :n] = np.cumsum(probability)
-                self.following[state, action, :n] = following
-                self.rewards[state, action, :n] = reward
-                self.ended[state, action, :n] = ended
+                for k, outcome in enumerate(outcomes):
+                    at = (state, action, k)
+                    probabilities[at], following[at], rewards[at], ended[at] = outcome
+        start = np.asarray(bare.initial_state_distrib, float)
+        return cls(probabilities, following, rewards, ended, start, limit_of(env))
 
 
 class TableBatch:
@@ -208,6 +222,8 @@ class TableBatch:
     def __init__(self, table: Table) -> None:
         """Episodes are at most `table.limit` steps long."""
         self.table = table
+        exists = table.probabilities > 0
+        self._cumulated = np.where(exists, np.cumsum(table.probabilities, axis=2), -1.0)
         self._time = 0
 
     def reset(self, seeds: Sequence[int], episode: Array) -> Array:
@@ -223,7 +239,7 @@ class TableBatch:
         self._time += 1
         table, here = self.table, (self.state, actions)
         drawn = self._draws[self._episode, self._time]
-        chosen = (*here, np.argmax(table.cumulated[here] > drawn[:, None], axis=1))
+        chosen = (*here, np.argmax(self._cumulated[here] > drawn[:, None], axis=1))
         self.state = table.following[chosen]
         return self.state, table.rewards[chosen], table.ended[chosen]
 

@@ -1,0 +1,94 @@
+"""The search's object: an environment, the policies that are searched in it, and how to score them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from understudy.envs.control.vector import Act, Arena, Played, Seen
+from understudy.roles.optimizer.policies import Bound, Kind, Policy, Scale, Table, make_policy
+from understudy.roles.optimizer.space import Point
+from understudy.roles.optimizer.trials import Move
+
+Floats = NDArray[np.float64]
+LEAST_SPREAD = 1e-6
+"""An observation that varies less is left unscaled."""
+
+
+class Task:
+    """An environment and a policy class over it."""
+
+    def __init__(self, arena: Arena, policy: Policy) -> None:
+        """`policy` observes and acts in the arena's spaces."""
+        self.arena, self.policy = arena, policy
+        self.space = policy.space
+        self.tabular = isinstance(policy, Table) and not policy.binned and not policy.values
+
+    def score(
+        self, points: Sequence[Point], seeds: Sequence[int]
+    ) -> tuple[Played, list[tuple[Move, ...]]]:
+        """Every point's episodes from the same seeds, and, of tabular policies, what they saw."""
+        policies = self.policy.bind(np.array(points))
+        if not self.tabular:
+            return self.arena.play(policies, seeds), [() for _ in points]
+        steps: list[Seen] = []
+        played = self.arena.play(policies, seeds, steps.append)
+        return played, _moves(steps, len(points))
+
+
+def _moves(steps: list[Seen], policies: int) -> list[tuple[Move, ...]]:
+    """How often each policy saw each transition."""
+    columns = [np.concatenate(column) for column in zip(*steps, strict=True)]
+    policy, state, action, reward, following, ended = columns
+    rows = np.stack([policy, state, action, following, reward, ended], axis=1).astype(np.float64)
+    distinct, times = np.unique(rows, axis=0, return_counts=True)
+    found: list[list[Move]] = [[] for _ in range(policies)]
+    for (p, s, a, t, r, e), n in zip(distinct.tolist(), times.tolist(), strict=True):
+        found[int(p)].append((int(s), int(a), int(t), r, bool(e), n))
+    return [tuple(moves) for moves in found]
+
+
+def measure_scale(arena: Arena, seeds: Sequence[int], rng: np.random.Generator) -> Scale:
+    """Mean and standard deviation of what uniformly random actions lead to, one episode a seed."""
+    size = int(np.prod(arena.observation_space.shape))
+    count, total, squares = 0, np.zeros(size), np.zeros(size)
+
+    def watch(seen: Seen) -> None:
+        nonlocal count, total, squares
+        observations = seen.observations.astype(np.float64)
+        count += len(observations)
+        total = total + observations.sum(axis=0)
+        squares = squares + np.square(observations).sum(axis=0)
+
+    arena.play(_random_actions(arena.action_space, rng), seeds, watch)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
+    return Scale(mean, np.where(std < LEAST_SPREAD, 1.0, std))
+
+
+def _random_actions(space: spaces.Space[Any], rng: np.random.Generator) -> Bound:
+    """One policy that acts uniformly at random."""
+
+    def act(observations: NDArray[Any]) -> NDArray[Any]:
+        if isinstance(space, spaces.Discrete):
+            return rng.integers(int(space.n), size=len(observations))
+        assert isinstance(space, spaces.Box), "policies act in Discrete and Box spaces alone"
+        low, high = np.maximum(space.low, -1e3), np.minimum(space.high, 1e3)
+        return rng.uniform(low, high, size=(len(observations), *space.shape)).astype(np.float32)
+
+    def select(_: NDArray[np.intp]) -> Act:
+        return act
+
+    return Bound(1, select)
+
+
+def wants_scale(kind: Kind, arena: Arena) -> bool:
+    """Whether there is anything to scale."""
+    return isinstance(arena.observation_space, spaces.Box)
+
+
+__all__ = ["Task", "make_policy", "measure_scale", "wants_scale"]
