@@ -238,8 +238,8 @@ class Table(Policy):
         points = np.atleast_2d(grid)
         if not self.values:
             return points.astype(np.int64)
-        values = np.reshape(points, (len(points), self.states, -1))
-        return np.asarray(values.argmax(axis=2), np.int64)
+        values = points.reshape(len(points), self.states, len(self.offered))
+        return values.argmax(axis=2)
 
     def bind(self, grid: Any) -> Bound:
         """The policies of points [P, D]."""

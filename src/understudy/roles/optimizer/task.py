@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from understudy.envs.control.vector import Act, Arena, Played, Seen
-from understudy.roles.optimizer.policies import Bound, Kind, Policy, Scale, Table, make_policy
+from understudy.roles.optimizer.policies import Bound, Policy, Scale, Table
 from understudy.roles.optimizer.space import Point
 from understudy.roles.optimizer.trials import Move
 
@@ -26,7 +26,12 @@ class Task:
         """`policy` observes and acts in the arena's spaces."""
         self.arena, self.policy = arena, policy
         self.space = policy.space
-        self.tabular = isinstance(policy, Table) and not policy.binned and not policy.values
+        self.tabular = (
+            isinstance(policy, Table)
+            and not (policy.binned or policy.values)
+            and isinstance(arena.action_space, spaces.Discrete)
+        )
+        """Whether a point is an action per state of an environment that has states."""
 
     def score(
         self, points: Sequence[Point], seeds: Sequence[int]
@@ -54,7 +59,7 @@ def _moves(steps: list[Seen], policies: int) -> list[tuple[Move, ...]]:
 
 def measure_scale(arena: Arena, seeds: Sequence[int], rng: np.random.Generator) -> Scale:
     """Mean and standard deviation of what uniformly random actions lead to, one episode a seed."""
-    size = int(np.prod(arena.observation_space.shape))
+    size = int(np.prod(arena.observation_space.shape or ()))
     count, total, squares = 0, np.zeros(size), np.zeros(size)
 
     def watch(seen: Seen) -> None:
@@ -84,11 +89,3 @@ def _random_actions(space: spaces.Space[Any], rng: np.random.Generator) -> Bound
         return act
 
     return Bound(1, select)
-
-
-def wants_scale(kind: Kind, arena: Arena) -> bool:
-    """Whether there is anything to scale."""
-    return isinstance(arena.observation_space, spaces.Box)
-
-
-__all__ = ["Task", "make_policy", "measure_scale", "wants_scale"]

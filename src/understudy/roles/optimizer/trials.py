@@ -142,7 +142,7 @@ def _read(path: Path, number: int, row: dict[str, Any]) -> Trial:
     try:
         lists = {name: tuple(row.pop(name)) for name in ("point", "returns", "lengths", "seeds")}
         moves = tuple(tuple(move) for move in row.pop("moves", ()))
-        return Trial(**lists, moves=moves, **row)  # pyright: ignore[reportArgumentType]
+        return Trial(**lists, moves=moves, **row)
     except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path}:{number}: not a trial ({error})") from error
 
