@@ -93,15 +93,24 @@ def best_stationary(table: Table) -> tuple[Ints, float]:
     return found[best], values[best]
 
 
-def discounted(table: Table, discount: float, tolerance: float = TOLERANCE) -> Ints:
-    """Value iteration: [S] the optimal actions where every later reward counts `discount` less."""
+def discounted(
+    table: Table,
+    discount: float,
+    tolerance: float = TOLERANCE,
+    rng: np.random.Generator | None = None,
+) -> Ints:
+    """Value iteration: [S] the optimal actions where every later reward counts `discount` less.
+
+    Of equally good actions the first is taken, or with `rng` any.
+    """
     scores = action_values(table, np.zeros(len(table.start)), discount)
     for _ in range(SWEEPS):
         before, scores = scores, action_values(table, scores.max(axis=1), discount)
         if np.abs(scores - before).max() <= tolerance:
             break
-    # The first of several equally good actions, whatever rounding has made of them.
-    return np.argmax(scores >= scores.max(axis=1, keepdims=True) - 1e-9, axis=1).astype(np.int64)
+    # Equally good is what only rounding tells apart.
+    good = scores >= scores.max(axis=1, keepdims=True) - 1e-9
+    return np.argmax(good if rng is None else good * rng.random(good.shape), axis=1)
 
 
 def _only(table: Table, actions: Ints) -> Table:

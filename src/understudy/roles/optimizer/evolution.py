@@ -18,6 +18,8 @@ from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.errors import ConfigError
 
 INTEGERS = 2**31
+SURE = 0.95
+"""A choice is settled once one option has this probability."""
 
 
 def _library() -> Any:
@@ -63,19 +65,23 @@ class Evolution(ABC):
     def _draw(self) -> tuple[Point, Any]:
         """A point and what the engine has to be told with it."""
 
+    def _stuck(self) -> bool:
+        """Whether the distribution has shrunk to where asking on is of no use."""
+        return self._engine.should_stop()
+
     @abstractmethod
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, _trials: Trials) -> list[Point]:
         """The centre of the distribution."""
 
     def warm_start(self, point: Point, spread: Floats) -> None:
         """Starts around a point, with a standard deviation for each parameter, before any asking."""
         self._start_point, self._start_spread = point, spread
 
-    def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, _trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """The next points of the population."""
         if self._engine is None:
             self._engine = self._start(self.batch, rng, True)
-        if not self._waiting and not self._told and self._engine.should_stop():
+        if not self._waiting and not self._told and self._stuck():
             self._engine = self._start(2 * self._engine.population_size, rng, False)
         if not self._waiting:
             self._engine.reseed_rng(int(rng.integers(INTEGERS)))
@@ -160,7 +166,7 @@ class CMAES(Evolution):
         x = self._engine.ask()
         return self.space.point(self.space.grid(x * self._unit)), x
 
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, _trials: Trials) -> list[Point]:
         """The mean of the distribution."""
         if self._engine is None:
             return []
@@ -218,6 +224,11 @@ class CatCMA(Evolution):
             solution.x, None if solution.c is None else solution.c.argmax(axis=1)
         ), solution
 
+    def _stuck(self) -> bool:
+        if (~self.space.categorical).any():
+            return super()._stuck()
+        return bool((self._engine._q.max(axis=1) > SURE).all())
+
     def _point(self, numbers: Any, options: Any) -> Point:
         choice = self.space.categorical
         values = np.zeros(len(self.space))
@@ -227,7 +238,7 @@ class CatCMA(Evolution):
             values[choice] = options
         return self.space.point(self.space.grid(values))
 
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, _trials: Trials) -> list[Point]:
         """The mean of the numbers and the likeliest options."""
         if self._engine is None:
             return []

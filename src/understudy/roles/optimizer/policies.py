@@ -224,14 +224,13 @@ class Table(Policy):
         else:
             self.space = choices([f"action in {s}" for s in range(self.states)], actions_count)
 
-    def state(self, observations: Array) -> NDArray[np.int64]:
+    def state(self, observations: Array) -> Array:
         """[N, O] or [N] observations → [N] states."""
         if not self.binned:
-            return observations.astype(np.int64)
+            return observations
         cut = np.floor((self.scale(observations) + 2.0) / 4.0 * self.bins).astype(np.int64)
-        return np.ravel_multi_index(
-            tuple(np.clip(cut, 0, self.bins - 1).T), (self.bins,) * cut.shape[1]
-        ).astype(np.int64)
+        inside = np.clip(cut, 0, self.bins - 1)
+        return np.asarray(np.ravel_multi_index(tuple(inside.T), (self.bins,) * cut.shape[1]))
 
     def table(self, grid: Any) -> NDArray[np.int64]:
         """[P, S] index of the action that each policy takes in each state."""

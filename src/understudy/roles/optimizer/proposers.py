@@ -31,7 +31,7 @@ class Proposer(Protocol):
     batch: int
     """How many proposals it likes to make at a time."""
 
-    def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, trials: Trials, rng: np.random.Generator, /) -> list[Proposal]:
         """Between 1 and n points to try next.
 
         Args:
@@ -41,14 +41,14 @@ class Proposer(Protocol):
         """
         ...
 
-    def tell(self, trials: Sequence[Trial]) -> None:
+    def tell(self, trials: Sequence[Trial], /) -> None:
         """What came of the points asked for, in the order of asking; some may be missing.
 
         Trials of other proposers' points may be among them.
         """
         ...
 
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, trials: Trials, /) -> list[Point]:
         """What it would settle for now, best first; none if it has no opinion of its own."""
         ...
 
@@ -56,7 +56,7 @@ class Proposer(Protocol):
         """All that `load` needs to go on as if nothing had happened, as JSON."""
         ...
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, state: Mapping[str, Any], /) -> None:
         """Goes back to a state, in a proposer that was made the same way."""
         ...
 
@@ -69,7 +69,7 @@ class RandomSearch:
         self.name, self.batch, self.space = "random", batch, space
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
-        """n points."""
+        """As many as asked for."""
         seen, found = set(trials.points), list[Proposal]()
         for row in self.space.sample(n, rng):
             point = self.space.unseen(self.space.point(row), seen, rng)
@@ -77,10 +77,10 @@ class RandomSearch:
             found.append(Proposal(point, self.name))
         return found
 
-    def tell(self, trials: Sequence[Trial]) -> None:
+    def tell(self, _trials: Sequence[Trial]) -> None:
         """Learns nothing."""
 
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, _trials: Trials) -> list[Point]:
         """No opinion beyond the trials."""
         return []
 
@@ -88,7 +88,7 @@ class RandomSearch:
         """Nothing to remember."""
         return {}
 
-    def load(self, state: Mapping[str, Any]) -> None:
+    def load(self, _state: Mapping[str, Any]) -> None:
         """Nothing to restore."""
 
 
@@ -114,7 +114,7 @@ class ARS:
         self._waiting: list[tuple[Point, int]] = []
         self._scores: dict[int, float] = {}
 
-    def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
+    def ask(self, n: int, _trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """The next of the 2 × `pairs` points."""
         if not self._waiting:
             self._directions = rng.standard_normal((self._pairs, len(self._centre)))
@@ -142,7 +142,7 @@ class ARS:
             self._centre = self._relaxed.clip(self._centre + self._rate * step)
         self._scores = {}
 
-    def recommend(self, trials: Trials) -> list[Point]:
+    def recommend(self, _trials: Trials) -> list[Point]:
         """The centre."""
         return [self._relaxed.point(self._centre)]
 
@@ -159,7 +159,7 @@ class ARS:
         """Back to a state."""
         self._centre, self._directions = unpack(state["centre"]), unpack(state["directions"])
         self._waiting = [(tuple(point), slot) for point, slot in state["waiting"]]
-        self._scores = {slot: score for slot, score in state["scores"]}
+        self._scores = dict(state["scores"])
 
 
 class Relaxed:
@@ -176,7 +176,7 @@ class Relaxed:
 
     @property
     def centre(self) -> Floats:
-        """[R]"""
+        """[R] the middle."""
         return (self.low + self.high) / 2
 
     @property
