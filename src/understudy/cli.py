@@ -68,6 +68,31 @@ def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
     return run
 
 
+# ---- optimizer ----------------------------------------------------------------------------------
+
+
+def _optimizer_config(name: str) -> Callable[[], type]:
+    def imported() -> type:
+        from understudy.roles.optimizer import config
+
+        return getattr(config, name)
+
+    return imported
+
+
+def _optimizer(name: str, describe: str) -> Callable[[Any], Path | None]:
+    """A function of `roles.optimizer.commands`, and one of `summary` that says what came out."""
+
+    def run(config: Any) -> Path | None:
+        from understudy.roles.optimizer import commands, summary
+
+        made = getattr(commands, name)(config)
+        print(getattr(summary, describe)(made))
+        return made if isinstance(made, Path) else None
+
+    return run
+
+
 # ---- what is not a role -------------------------------------------------------------------------
 
 
@@ -184,6 +209,22 @@ COMMANDS: dict[str, Command] = {
         _policy_config("PretrainConfig"),
         _policy("run_pretrain"),
         resumable=True,
+    ),
+    "optimizer train": Command(
+        "Search a policy's parameters in a control environment.",
+        _optimizer_config("OptimizerConfig"),
+        _optimizer("run_train", "describe"),
+        resumable=True,
+    ),
+    "optimizer compare": Command(
+        "Proposers side by side under one budget, with intervals.",
+        _optimizer_config("CompareConfig"),
+        _optimizer("run_compare", "describe_comparison"),
+    ),
+    "optimizer eval": Command(
+        "Evaluate a policy that a search has saved.",
+        _optimizer_config("EvalConfig"),
+        _optimizer("run_eval", "describe_eval"),
     ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check

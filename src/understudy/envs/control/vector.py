@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import gymnasium
 import numpy as np
@@ -111,6 +111,13 @@ class Arena:
         shape = (len(policies), len(seeds))
         return Played(whole.returns.reshape(shape), whole.lengths.reshape(shape))
 
+    def __enter__(self) -> Self:
+        """Closes itself at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the single environments."""
         for env in self._envs:
@@ -129,11 +136,8 @@ def play(
     watch: Callable[[Seen], None] | None = None,
 ) -> Played:
     """`Arena.play` in an environment that is opened for this once."""
-    arena = Arena(env, options)
-    try:
+    with Arena(env, options) as arena:
         return arena.play(policies, seeds, watch)
-    finally:
-        arena.close()
 
 
 def _run(

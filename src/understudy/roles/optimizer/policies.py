@@ -63,6 +63,7 @@ class Policy(ABC):
     """What the parameters of a point mean."""
 
     space: Space
+    scale: Scale
 
     @abstractmethod
     def bind(self, grid: Any) -> Bound:
