@@ -40,8 +40,8 @@ def build_proposer(config: OptimizerConfig, task: Task) -> Proposer:
         ConfigError: it cannot search this policy class.
     """
     if config.proposer == "portfolio":
-        default = ("random", "ars", "catcma", *(("plan",) if task.tabular else ("cma",)))
-        return Portfolio([_single(name, task) for name in config.members or default])
+        best: Name = "plan" if task.tabular else "catcma" if task.space.categorical.any() else "cma"
+        return Portfolio([_single(m, task) for m in config.members or ("random", "ars", best)])
     if config.proposer == "hybrid":
         first = RandomSearch(task.space)
         return Hybrid(first, numeric(task), task.space, trials=config.first_trials)

@@ -55,7 +55,7 @@ class OptimizerConfig:
     seed: NonNegativeInt = 0
     """Everything random follows from it."""
     policy: PolicyShape = PolicyShape()
-    budget: BudgetConfig = BudgetConfig()
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     batch: NonNegativeInt = 0
     """Proposals per generation; 0 is what the proposer likes."""
     first_trials: NonNegativeInt = 16

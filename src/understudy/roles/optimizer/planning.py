@@ -44,10 +44,15 @@ class Planner:
         """
         if not space.categorical.all() or len(set(space.levels.tolist())) != 1:
             raise ConfigError("proposer: plan needs --policy table in an environment with states")
-        self.name, self.batch, self.space = "plan", batch, space
+        self.name, self._batch, self.space = "plan", batch, space
         self._limit, self._doubt = limit, doubt
         self._states, self._actions = len(space), int(space.levels[0])
         self._seen: dict[tuple[int, int], dict[Outcome, int]] = {}
+
+    @property
+    def batch(self) -> int:
+        """As it was made."""
+        return self._batch
 
     def ask(self, n: int, _trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """The plans of n models."""

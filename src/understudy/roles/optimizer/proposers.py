@@ -28,8 +28,11 @@ class Proposer(Protocol):
     """Asks and is told, in turn; all it knows is what it was told and what `ask` shows it."""
 
     name: str
-    batch: int
-    """How many proposals it likes to make at a time."""
+
+    @property
+    def batch(self) -> int:
+        """How many proposals it likes to make at a time."""
+        ...
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator, /) -> list[Proposal]:
         """Between 1 and n points to try next.
@@ -66,7 +69,12 @@ class RandomSearch:
 
     def __init__(self, space: Space, *, batch: int = 16) -> None:
         """`batch` proposals at a time."""
-        self.name, self.batch, self.space = "random", batch, space
+        self.name, self._batch, self.space = "random", batch, space
+
+    @property
+    def batch(self) -> int:
+        """As it was made."""
+        return self._batch
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """As many as asked for."""
@@ -104,7 +112,7 @@ class ARS:
         self, space: Space, *, pairs: int = 8, top: int = 4, noise: float = 1.0, rate: float = 0.6
     ) -> None:
         """`noise` and `rate` (the step size) are in sixths of a box's greatest value."""
-        self.name, self.batch, self.space = "ars", 2 * pairs, space
+        self.name, self.space = "ars", space
         self._pairs, self._top = pairs, top
         self._relaxed = Relaxed(space)
         scale = self._relaxed.radius / 6.0
@@ -113,6 +121,11 @@ class ARS:
         self._directions: Floats = np.zeros((0, len(self._centre)))
         self._waiting: list[tuple[Point, int]] = []
         self._scores: dict[int, float] = {}
+
+    @property
+    def batch(self) -> int:
+        """All pairs."""
+        return 2 * self._pairs
 
     def ask(self, n: int, _trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """The next of the 2 × `pairs` points."""
