@@ -212,7 +212,7 @@ class Relaxed:
 
 def pack(array: Any) -> dict[str, Any]:
     """An array as JSON, to the bit."""
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array)
     data = base64.b64encode(array.tobytes()).decode()
     return {"dtype": array.dtype.str, "shape": list(array.shape), "base64": data}
 
