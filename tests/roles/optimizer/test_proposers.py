@@ -17,6 +17,7 @@ from understudy.roles.optimizer.space import Point, Space, box, choices
 from understudy.roles.optimizer.task import Task
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.errors import ConfigError
+from understudy.run.files import to_json
 
 BOX = box([f"x{i}" for i in range(5)], -6.0, 6.0, 0.1)
 TABLE = choices([f"c{i}" for i in range(5)], 4)
@@ -69,7 +70,7 @@ def test_a_proposer_goes_on_from_its_state_as_if_nothing_had_happened(
         trials = Trials()
         first, second = MAKERS[name](space), MAKERS[name](space)
         before = search(first, space, range(stop), trials, asked=7)
-        second.load(json.loads(json.dumps(first.state())))
+        second.load(json.loads(to_json(first.state())))
         after = search(second, space, range(stop, 14), trials, asked=7)
         assert [*before, *after] == whole
         assert second.recommend(trials) is not None
@@ -154,7 +155,7 @@ def test_the_planner_finds_the_optimum_of_a_table(env: str, episodes: int) -> No
         ]
         planner.tell(new)
     again = Planner(task.space, limit=arena.limit)
-    again.load(json.loads(json.dumps(planner.state())))
+    again.load(json.loads(to_json(planner.state())))
     (point,) = planner.recommend(Trials())
     assert again.recommend(Trials()) == [point]
     _, best = best_stationary(arena.table)

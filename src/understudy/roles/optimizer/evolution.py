@@ -258,10 +258,14 @@ def _packed(value: Any) -> Any:
         return pack(value)
     if isinstance(value, np.generic):
         return {"scalar": pack(np.asarray(value))}
+    if isinstance(value, float):  # infinity among them, for which JSON has no word
+        return {"hex": value.hex()}
     return value
 
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, dict):
+        if "hex" in value:
+            return float.fromhex(value["hex"])
         return unpack(value["scalar"])[()] if "scalar" in value else unpack(value)
     return value
