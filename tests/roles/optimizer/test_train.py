@@ -30,9 +30,10 @@ from understudy.run.run import Run
 
 FILES = ("metrics.jsonl", "trials.jsonl", "best_policy.json", "result.json")
 SMALL = ("--budget.episodes", "150", "--held_out", "20", "--run.progress", "false")
+SHORT = ("--env_options", '{"max_episode_steps": 60}')
 CASES = {
-    "hybrid": ("--env", "CartPole-v1", "--first_trials", "10"),
-    "portfolio": ("--env", "MountainCarContinuous-v0", "--proposer", "portfolio"),
+    "hybrid": ("--env", "CartPole-v1", "--first_trials", "10", *SHORT),
+    "portfolio": ("--env", "Pendulum-v1", "--proposer", "portfolio", *SHORT),
     "plan": ("--env", "FrozenLake-v1", "--proposer", "plan"),
     "catcma": ("--env", "understudy/Nim-v0", "--proposer", "catcma", "--race_first", "2"),
 }
@@ -217,7 +218,7 @@ def test_bad_input_is_one_line_and_leaves_no_run(tmp_path: Path) -> None:
     broken = tmp_path / "best_policy.json"
     broken.write_text('{"env": "CartPole-v1"}')
     for path in (broken, tmp_path / "none"):
-        with pytest.raises(DataError, match="not a policy|no such file"):
+        with pytest.raises(DataError, match=r"not a policy|no such file"):
             run_eval(EvalConfig(policy=str(path)))
 
 
