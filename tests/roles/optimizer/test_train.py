@@ -18,6 +18,7 @@ import pytest
 from understudy.cli import main
 from understudy.data.jsonl import DataError
 from understudy.envs.control.vector import Arena
+from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_proposer
 from understudy.roles.optimizer.commands import run_eval
 from understudy.roles.optimizer.config import CompareConfig, EvalConfig, OptimizerConfig
@@ -61,8 +62,8 @@ class Killed(Exception):
 def dying(generation: int) -> Any:
     """A proposer that ends the run when it is told of its n-th generation."""
 
-    def build(settings: OptimizerConfig, task: Task) -> Any:
-        proposer = build_proposer(settings, task)
+    def build(settings: OptimizerConfig, task: Task, budget: Budget) -> Any:
+        proposer = build_proposer(settings, task, budget)
         tell, told = proposer.tell, [0]
 
         def fatal(trials: Sequence[Trial]) -> None:
@@ -168,6 +169,28 @@ def test_limits_hold(tmp_path: Path, limit: tuple[str, str]) -> None:
         assert result.spent["evaluations"] == 23
     else:
         assert result.spent["episodes"] <= 37
+
+
+def test_a_proposer_that_costs_money_stops_at_its_limit(tmp_path: Path) -> None:
+    """As one that asks a language model does: one call a batch, noted in the budget."""
+
+    def build(settings: OptimizerConfig, task: Task, budget: Budget) -> Any:
+        proposer = build_proposer(settings, task, budget)
+        ask = proposer.ask
+
+        def paid(n: int, trials: Any, rng: Any) -> Any:
+            budget.spend(calls=1, tokens=100, usd=0.01)
+            return ask(n, trials, rng)
+
+        proposer.ask = paid  # pyright: ignore[reportAttributeAccessIssue]
+        return proposer
+
+    for flags, calls in ((("--budget.calls", "3"), 3), (("--budget.tokens", "350"), 4)):
+        settings = config(tmp_path, f"calls-{calls}", "--env", "CartPole-v1", *SHORT, *flags)
+        _, result = started(settings, build)
+        assert result is not None
+        assert result.spent["calls"] == calls
+        assert result.spent["tokens"] == 100 * calls
 
 
 def test_the_command_line_trains_evaluates_and_compares(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from gymnasium import spaces
 
 from understudy.envs.control.vector import Arena
-from understudy.roles.optimizer.combine import Hybrid, Portfolio
+from understudy.roles.optimizer.budget import Budget
+from understudy.roles.optimizer.combine import WIDE, Hybrid, Portfolio
 from understudy.roles.optimizer.config import Name, OptimizerConfig, PolicyShape
 from understudy.roles.optimizer.evolution import CMAES, CatCMA
 from understudy.roles.optimizer.planning import Planner
@@ -33,8 +34,8 @@ def build_policy(shape: PolicyShape, arena: Arena, scale: Scale | None) -> Polic
     )  # fmt: skip
 
 
-def build_proposer(config: OptimizerConfig, task: Task) -> Proposer:
-    """The proposer a configuration names, for a task.
+def build_proposer(config: OptimizerConfig, task: Task, _budget: Budget) -> Proposer:
+    """The proposer a configuration names, for a task; none of these spends more than episodes.
 
     Raises:
         ConfigError: it cannot search this policy class.
@@ -43,7 +44,8 @@ def build_proposer(config: OptimizerConfig, task: Task) -> Proposer:
         best: Name = "plan" if task.tabular else "catcma" if task.space.categorical.any() else "cma"
         return Portfolio([_single(m, task) for m in config.members or ("random", "ars", best)])
     if config.proposer == "hybrid":
-        first = RandomSearch(task.space)
+        # Far from the middle a linear policy's direction, which is what counts, hardly moves.
+        first = RandomSearch(task.space, spread=WIDE)
         return Hybrid(first, numeric(task), task.space, trials=config.first_trials)
     return _single(config.proposer, task)
 

@@ -14,6 +14,7 @@ from understudy.data.jsonl import DataError
 from understudy.envs.control.register import EnvError
 from understudy.envs.control.tabular_optimum import optimum_of
 from understudy.envs.control.vector import Arena
+from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import (
     CompareConfig,
@@ -121,7 +122,8 @@ def _check(config: OptimizerConfig) -> None:
     """Builds everything once, so that an error leaves no run behind."""
     config.check()
     with Arena(config.env, config.env_options) as arena:
-        build_proposer(config, Task(arena, build_policy(config.policy, arena, None)))
+        task = Task(arena, build_policy(config.policy, arena, None))
+        build_proposer(config, task, Budget(config.budget))
 
 
 def _folder(env: str) -> str:

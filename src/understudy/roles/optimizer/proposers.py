@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from understudy.roles.optimizer.space import Floats, Point, Space
+from understudy.roles.optimizer.space import Floats, Ints, Point, Space
 from understudy.roles.optimizer.trials import Trial, Trials
 
 
@@ -65,11 +65,18 @@ class Proposer(Protocol):
 
 
 class RandomSearch:
-    """Points that are uniform over the space and were not tried before."""
+    """Points that were not tried before, uniform over the space or about its middle."""
 
-    def __init__(self, space: Space, *, batch: int = 16) -> None:
-        """`batch` proposals at a time."""
-        self.name, self._batch, self.space = "random", batch, space
+    def __init__(self, space: Space, *, batch: int = 16, spread: float = 0.0) -> None:
+        """`batch` proposals at a time.
+
+        Args:
+            space: what is searched.
+            batch: proposals at a time.
+            spread: if above 0, numbers are normal about the middle of their box with this share of
+                half its width as standard deviation, as in the first generation of CMA-ES.
+        """
+        self.name, self._batch, self.space, self._spread = "random", batch, space, spread
 
     @property
     def batch(self) -> int:
@@ -79,11 +86,22 @@ class RandomSearch:
     def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """As many as asked for."""
         seen, found = set(trials.points), list[Proposal]()
-        for row in self.space.sample(n, rng):
+        for row in self._sample(n, rng):
             point = self.space.unseen(self.space.point(row), seen, rng)
             seen.add(point)
             found.append(Proposal(point, self.name))
         return found
+
+    def _sample(self, n: int, rng: np.random.Generator) -> Ints:
+        uniform = self.space.sample(n, rng)
+        if not self._spread:
+            return uniform
+        middle, radius = (
+            (self.space.high + self.space.low) / 2,
+            (self.space.high - self.space.low) / 2,
+        )
+        normal = rng.normal(middle, self._spread * radius, size=uniform.shape)
+        return np.where(self.space.categorical, uniform, self.space.clip(np.rint(normal)))
 
     def tell(self, _trials: Sequence[Trial]) -> None:
         """Learns nothing."""

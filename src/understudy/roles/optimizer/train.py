@@ -74,7 +74,7 @@ class State:
         self.proposer.load(found.state["proposer"])
 
 
-Build = Callable[[OptimizerConfig, Task], Proposer]
+Build = Callable[[OptimizerConfig, Task, Budget], Proposer]
 
 
 def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -> Result | None:
@@ -83,7 +83,8 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
     Args:
         config: the settings.
         run: where everything is written; if it holds a checkpoint, the search goes on from there.
-        build: makes the proposer for the task; pass your own to try another.
+        build: makes the proposer for the task; pass your own to try another. One that calls a language
+            model notes its calls, tokens and money in the budget it is given.
     """
     found = run.restore()
     with Arena(config.env, config.env_options) as arena:
@@ -135,7 +136,7 @@ def _begin(
         scale = measure_scale(arena, seeds, run.seeds.generator("scaling actions"))
         budget.spend(episodes=len(seeds))
     task = Task(arena, build_policy(config.policy, arena, scale))
-    state = State(task, build(config, task), trials, budget)
+    state = State(task, build(config, task, budget), trials, budget)
     if found is None:
         trials.restore(0)
     else:
