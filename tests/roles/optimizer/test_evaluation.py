@@ -13,7 +13,7 @@ from understudy.roles.optimizer.budget import Budget, BudgetConfig
 from understudy.roles.optimizer.evaluation import choose, held_out, race
 from understudy.roles.optimizer.policies import make_policy
 from understudy.roles.optimizer.proposers import Proposal
-from understudy.roles.optimizer.task import Task, measure_scale
+from understudy.roles.optimizer.task import Task, measure
 from understudy.roles.optimizer.trials import Trial, Trials
 
 
@@ -138,11 +138,11 @@ def test_the_held_out_figure_has_an_interval_that_holds() -> None:
 
 def test_scaled_observations_have_the_spread_they_are_said_to_have() -> None:
     with Arena("MountainCar-v0") as arena:
-        scale = measure_scale(arena, list(range(8)), np.random.default_rng(0))
+        scale = measure(arena, list(range(8)), np.random.default_rng(0)).scale()
         assert -0.6 < scale.mean[0] < -0.4
         assert 0.02 < scale.std[0] < 0.2
         assert 0.002 < scale.std[1] < 0.02
-        again = measure_scale(arena, list(range(8)), np.random.default_rng(0))
+        again = measure(arena, list(range(8)), np.random.default_rng(0)).scale()
         assert np.array_equal(again.std, scale.std)
 
 

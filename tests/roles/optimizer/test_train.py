@@ -35,6 +35,7 @@ SHORT = ("--env_options", '{"max_episode_steps": 60}')
 CASES = {
     "hybrid": ("--env", "CartPole-v1", "--first_trials", "10", *SHORT),
     "portfolio": ("--env", "Pendulum-v1", "--proposer", "portfolio", *SHORT),
+    "running": ("--env", "Pendulum-v1", "--proposer", "ars", "--policy.running", "true", *SHORT),
     "plan": ("--env", "FrozenLake-v1", "--proposer", "plan"),
     "catcma": ("--env", "understudy/Nim-v0", "--proposer", "catcma", "--race_first", "2"),
 }
@@ -257,3 +258,18 @@ def test_combinations_that_cannot_mean_anything() -> None:
         load(CompareConfig, ["--seeds", "[]"])
     with pytest.raises(ConfigError, match="eval needs"):
         load(EvalConfig, [])
+
+
+def test_a_running_scale_follows_what_the_search_sees(tmp_path: Path) -> None:
+    stds = []
+    for running in ("false", "true"):
+        flags = ("--env", "CartPole-v1", *SHORT, "--policy.running", running)
+        path, _ = started(config(tmp_path, running, *flags))
+        saved = json.loads((path / "best_policy.json").read_text())
+        stds.append(saved["policy"]["std"])
+        # What is saved is the scale with which the policy was evaluated.
+        assert run_eval(EvalConfig(policy=str(path)))["mean"] >= 50
+    # Balanced poles move less than those that random pushes topple.
+    assert stds[1][2] < stds[0][2]
+    with pytest.raises(ConfigError, match="needs policy.scaling_episodes"):
+        load(OptimizerConfig, ["--policy.running", "true", "--policy.scaling_episodes", "0"])

@@ -35,6 +35,16 @@ class PolicyShape:
     scaling_episodes: NonNegativeInt = 4
     """Episodes of random actions from which centre and spread of the observations are measured, by
     which they are scaled from then on; 0 leaves them as they are."""
+    running: bool = False
+    """Let the scale follow all observations of the search; the same parameters then mean something
+    else later on."""
+
+    def check(self) -> None:
+        """A running scale has to start somewhere."""
+        if self.running and not self.scaling_episodes:
+            raise ConfigError(
+                "policy.running: a running scale needs policy.scaling_episodes above 0"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,54 @@ LEAST_SPREAD = 1e-6
 """An observation that varies less is left unscaled."""
 
 
+@dataclass
+class Moments:
+    """Count, sum and sum of squares of the observations seen."""
+
+    count: int
+    total: Floats
+    squares: Floats
+
+    @classmethod
+    def none(cls, size: int) -> Moments:
+        """Of nothing."""
+        return cls(0, np.zeros(size), np.zeros(size))
+
+    def watch(self, seen: Seen) -> None:
+        """Adds one step's observations."""
+        observations = seen.observations.astype(np.float64)
+        self.count += len(observations)
+        self.total = self.total + observations.sum(axis=0)
+        self.squares = self.squares + np.square(observations).sum(axis=0)
+
+    def scale(self) -> Scale:
+        """Mean and standard deviation; what hardly varies is left unscaled."""
+        mean = self.total / self.count
+        std = np.sqrt(np.maximum(self.squares / self.count - np.square(mean), 0.0))
+        return Scale(mean, np.where(std < LEAST_SPREAD, 1.0, std))
+
+    def state(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"count": self.count, "total": self.total.tolist(), "squares": self.squares.tolist()}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> Moments:
+        """From `state`."""
+        return cls(state["count"], np.array(state["total"]), np.array(state["squares"]))
+
+
 class Task:
     """An environment and a policy class over it."""
 
-    def __init__(self, arena: Arena, policy: Policy) -> None:
-        """`policy` observes and acts in the arena's spaces."""
-        self.arena, self.policy = arena, policy
+    def __init__(self, arena: Arena, policy: Policy, running: Moments | None = None) -> None:
+        """`policy` observes and acts in the arena's spaces.
+
+        Args:
+            arena: the environment.
+            policy: the class that is searched.
+            running: the moments that go on with every scored episode, where the scale does.
+        """
+        self.arena, self.policy, self.running = arena, policy, running
         self.space = policy.space
         self.tabular = (
             isinstance(policy, Table)
@@ -39,10 +82,16 @@ class Task:
         """Every point's episodes from the same seeds, and, of tabular policies, what they saw."""
         policies = self.policy.bind(np.array(points))
         if not self.tabular:
-            return self.arena.play(policies, seeds), [() for _ in points]
+            watch = None if self.running is None else self.running.watch
+            return self.arena.play(policies, seeds, watch), [() for _ in points]
         steps: list[Seen] = []
         played = self.arena.play(policies, seeds, steps.append)
         return played, _moves(steps, len(points))
+
+    def rescale(self) -> None:
+        """Between generations: lets the scale follow what was seen, if it is a running one."""
+        if self.running is not None:
+            self.policy.scale = self.running.scale()
 
 
 def _moves(steps: list[Seen], policies: int) -> list[tuple[Move, ...]]:
@@ -57,22 +106,11 @@ def _moves(steps: list[Seen], policies: int) -> list[tuple[Move, ...]]:
     return [tuple(moves) for moves in found]
 
 
-def measure_scale(arena: Arena, seeds: Sequence[int], rng: np.random.Generator) -> Scale:
-    """Mean and standard deviation of what uniformly random actions lead to, one episode a seed."""
-    size = int(np.prod(arena.observation_space.shape or ()))
-    count, total, squares = 0, np.zeros(size), np.zeros(size)
-
-    def watch(seen: Seen) -> None:
-        nonlocal count, total, squares
-        observations = seen.observations.astype(np.float64)
-        count += len(observations)
-        total = total + observations.sum(axis=0)
-        squares = squares + np.square(observations).sum(axis=0)
-
-    arena.play(_random_actions(arena.action_space, rng), seeds, watch)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
-    return Scale(mean, np.where(std < LEAST_SPREAD, 1.0, std))
+def measure(arena: Arena, seeds: Sequence[int], rng: np.random.Generator) -> Moments:
+    """What uniformly random actions lead to, one episode a seed."""
+    moments = Moments.none(int(np.prod(arena.observation_space.shape or ())))
+    arena.play(_random_actions(arena.action_space, rng), seeds, moments.watch)
+    return moments
 
 
 def _random_actions(space: spaces.Space[Any], rng: np.random.Generator) -> Bound:

@@ -26,7 +26,7 @@ from understudy.roles.optimizer.evaluation import HeldOut, choose, held_out, rac
 from understudy.roles.optimizer.policies import Scale
 from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.space import Point
-from understudy.roles.optimizer.task import Task, measure_scale
+from understudy.roles.optimizer.task import Moments, Task, measure
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
 from understudy.run.files import on_disk, replace_file
@@ -57,12 +57,13 @@ class State:
 
     def save(self, run: Run) -> None:
         """Writes a checkpoint at the end of a generation."""
-        scale = self.task.policy.scale
+        scale, running = self.task.policy.scale, self.task.running
         state: dict[str, Any] = {
             "trials": len(self.trials),
             "budget": self.budget.spent(),
             "proposer": self.proposer.state(),
             "scale": {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
+            "running": None if running is None else running.state(),
         }
         run.checkpoint(self.generation, {}, state)
 
@@ -109,6 +110,7 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                 )  # fmt: skip
                 state.trials.extend(new)
                 state.proposer.tell(new)
+                state.task.rescale()
                 state.generation += 1
                 raced = time.monotonic()
                 stats = _stats(state, new)
@@ -127,15 +129,18 @@ def _begin(
 ) -> State:
     """The state of a new run, or that of a checkpoint."""
     budget, trials = Budget(config.budget), Trials(run.path / "trials.jsonl")
-    scale = None
+    scale = running = None
+    shape = config.policy
     if found is not None:
-        numbers = found.state["scale"]
+        numbers, moments = found.state["scale"], found.state["running"]
         scale = Scale(np.array(numbers["mean"]), np.array(numbers["std"]))
-    elif config.policy.scaling_episodes and isinstance(arena.observation_space, spaces.Box):
-        seeds = [run.seeds.integer("scaling", i) for i in range(config.policy.scaling_episodes)]
-        scale = measure_scale(arena, seeds, run.seeds.generator("scaling actions"))
+        running = None if moments is None else Moments.of(moments)
+    elif shape.scaling_episodes and isinstance(arena.observation_space, spaces.Box):
+        seeds = [run.seeds.integer("scaling", i) for i in range(shape.scaling_episodes)]
+        moments = measure(arena, seeds, run.seeds.generator("scaling actions"))
         budget.spend(episodes=len(seeds))
-    task = Task(arena, build_policy(config.policy, arena, scale))
+        scale, running = moments.scale(), moments if shape.running else None
+    task = Task(arena, build_policy(shape, arena, scale), running)
     state = State(task, build(config, task, budget), trials, budget)
     if found is None:
         trials.restore(0)
