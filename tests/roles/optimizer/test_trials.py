@@ -8,7 +8,7 @@ import pytest
 
 from understudy.data.jsonl import DataError
 from understudy.roles.optimizer.budget import Budget, BudgetConfig
-from understudy.roles.optimizer.trials import Trial, Trials, lower_bounds, read_trials
+from understudy.roles.optimizer.trials import Trial, Trials, lower_bounds, read_trials, summed
 
 
 def trial(point: tuple[int, ...], *returns: float, generation: int = 0) -> Trial:
@@ -61,10 +61,10 @@ def test_one_lucky_episode_is_no_record() -> None:
 
 def test_lower_bounds_by_hand() -> None:
     # Common variance: squares 8 + 0 over 3 + 1 degrees of freedom − as many means: 8 / 2 = 4.
-    found = lower_bounds([[1.0, 5.0], [3.0, 3.0]], z=2.0)
+    found = lower_bounds([summed([1.0, 5.0]), summed([3.0, 3.0])], z=2.0)
     spread = [np.sqrt((3 * 4 + 8) / 4), np.sqrt(12 / 4)]
     assert np.allclose(found, [3 - 2 * spread[0] / np.sqrt(2), 3 - 2 * spread[1] / np.sqrt(2)])
-    assert lower_bounds([[4.0], [2.0]]).tolist() == [4.0, 2.0]
+    assert lower_bounds([summed([4.0]), summed([2.0])]).tolist() == [4.0, 2.0]
 
 
 def test_a_budget_is_spent_and_never_passed() -> None:

@@ -65,6 +65,7 @@ class State:
             "scale": {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
             "running": None if running is None else running.state(),
         }
+        self.trials.sync()
         run.checkpoint(self.generation, {}, state)
 
     def load(self, found: Checkpoint) -> None:

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.data.jsonl import DataError, read_rows
 from understudy.roles.optimizer.space import Point
-from understudy.run.files import on_disk, replace_file
+from understudy.run.files import on_disk, replace_file, sync
 
 Move = tuple[int, int, int, float, bool, int]
 """State, index of the action, next state, reward, whether the episode ended, how often."""
@@ -56,6 +57,7 @@ class Trials(Sequence[Trial]):
         self._path = path
         self._rows: list[Trial] = []
         self._returns: dict[Point, list[float]] = {}
+        self._sums: dict[Point, Sums] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -77,7 +79,7 @@ class Trials(Sequence[Trial]):
         found = [_read(self._path, n, row) for n, row in _rows(self._path, count)]
         if len(found) < count:
             raise DataError(f"{self._path}: has {len(found)} trials; the checkpoint needs {count}")
-        self._rows, self._returns = [], {}
+        self._rows, self._returns, self._sums = [], {}, {}
         self._add(found)
         with on_disk(self._path):
             replace_file(self._path, "".join(map(_line, found)).encode())
@@ -94,6 +96,13 @@ class Trials(Sequence[Trial]):
         self._rows += trials
         for trial in trials:
             self._returns.setdefault(trial.point, []).extend(trial.returns)
+        for trial in trials:
+            self._sums[trial.point] = summed(self._returns[trial.point])
+
+    def sync(self) -> None:
+        """Returns when every trial is on the disk."""
+        if self._path is not None and self._path.exists():
+            sync(self._path)
 
     @property
     def points(self) -> dict[Point, list[float]]:
@@ -102,24 +111,35 @@ class Trials(Sequence[Trial]):
 
     def best(self, k: int) -> list[Point]:
         """The k points with the greatest `lower_bound`, best first."""
-        points = list(self._returns)
-        bounds = lower_bounds([self._returns[point] for point in points])
+        points = list(self._sums)
+        bounds = lower_bounds([*self._sums.values()])
         return [points[i] for i in np.argsort(-bounds, kind="stable")[:k]]
 
 
-def lower_bounds(samples: Sequence[Sequence[float]], z: float = 1.0) -> np.ndarray:
+class Sums(NamedTuple):
+    """What a sample comes down to."""
+
+    count: int
+    mean: float
+    squares: float
+    """Sum of the squared deviations from the mean."""
+
+
+def summed(sample: Sequence[float]) -> Sums:
+    """Of at least one number."""
+    mean = math.fsum(sample) / len(sample)
+    return Sums(len(sample), mean, math.fsum((x - mean) ** 2 for x in sample))
+
+
+def lower_bounds(samples: Sequence[Sums], z: float = 1.0) -> NDArray[np.float64]:
     """Mean − z standard errors of each sample, so that one lucky episode is no record.
 
     A short sample says little of its own spread, so its variance is pulled towards that of all
     samples together, with the weight of `PRIOR_WEIGHT` episodes (Smyth 2004, equation 1).
     """
-    sizes = np.array([len(sample) for sample in samples])
-    means = np.array([math.fsum(sample) / len(sample) for sample in samples])
-    squares = np.array(
-        [math.fsum((x - m) ** 2 for x in s) for s, m in zip(samples, means, strict=True)]
-    )
-    freedom = np.maximum(sizes - 1, 0)
-    common = squares.sum() / max(1, freedom.sum())
+    sizes, means, squares = np.array(samples, float).reshape(-1, 3).T
+    freedom = sizes - 1
+    common = squares.sum() / max(1.0, freedom.sum())
     variance = (PRIOR_WEIGHT * common + squares) / (PRIOR_WEIGHT + freedom)
     return means - z * np.sqrt(variance / sizes)
 
