@@ -271,5 +271,5 @@ def test_a_running_scale_follows_what_the_search_sees(tmp_path: Path) -> None:
         assert run_eval(EvalConfig(policy=str(path)))["mean"] >= 50
     # Balanced poles move less than those that random pushes topple.
     assert stds[1][2] < stds[0][2]
-    with pytest.raises(ConfigError, match="needs policy.scaling_episodes"):
+    with pytest.raises(ConfigError, match="a running scale needs"):
         load(OptimizerConfig, ["--policy.running", "true", "--policy.scaling_episodes", "0"])

@@ -119,7 +119,7 @@ class Trials(Sequence[Trial]):
 class Sums(NamedTuple):
     """What a sample comes down to."""
 
-    count: int
+    n: int
     mean: float
     squares: float
     """Sum of the squared deviations from the mean."""
