@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from understudy.envs.control.vector import Arena, Played
 from understudy.roles.optimizer.budget import Budget, BudgetConfig
-from understudy.roles.optimizer.evaluation import choose, held_out, race
+from understudy.roles.optimizer.evaluation import choose, held_out, noisy, race
 from understudy.roles.optimizer.policies import make_policy
 from understudy.roles.optimizer.proposers import Proposal
 from understudy.roles.optimizer.task import Task, measure
@@ -113,6 +114,18 @@ def test_the_recommended_stays_unless_it_is_clearly_beaten(noise: float, winner:
         shifted = partial(_from, start)
         wins.append(choose(task, trials, [(5,)], shifted, budget(120))[0][0])
     assert np.mean(np.array(wins) == winner) >= 0.8
+
+
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, False), (0.3, False), (3.0, True)])
+def test_noise_is_judged_against_the_differences_between_points(
+    noise: float, expected: bool
+) -> None:
+    task: Any = Noisy(noise)
+    assert noisy([])  # nobody knows yet
+    found = race(task, proposals(8), seed, budget(100), generation=0, first=1, rounds=2)
+    assert noisy(found) == expected
+    single = [replace(trial, returns=trial.returns[:1]) for trial in found]
+    assert noisy(single)
 
 
 def test_a_choice_without_episodes_is_the_incumbent() -> None:

@@ -73,9 +73,11 @@ class OptimizerConfig:
     race_first: PositiveInt = 1
     """Episodes of every trial."""
     race_rounds: PositiveInt = 2
-    """Rounds of a race; in each after the first the better half plays as many again."""
+    """Rounds of a race; in each after the first the better half plays as many again. There are no
+    further rounds while episodes of a point differ little next to those of different points."""
     choice: Share = 0.2
-    """Share of the episodes kept for choosing the winner among the best at the end."""
+    """Share of the episodes kept for choosing the winner among the best at the end; less is kept
+    where episodes of a point differ little."""
     held_out: PositiveInt = 100
     """Fresh episodes on which the winner is evaluated; they are not of the budget."""
     run: RunConfig = field(default_factory=RunConfig)

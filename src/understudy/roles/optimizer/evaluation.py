@@ -18,13 +18,17 @@ from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.proposers import Proposal
 from understudy.roles.optimizer.space import Floats, Point
 from understudy.roles.optimizer.task import Task
-from understudy.roles.optimizer.trials import Move, Trial, Trials
+from understudy.roles.optimizer.trials import Move, Trial, Trials, summed
 
 Seed = Callable[[int], int]
 """The seed of the i-th episode, the same for all points."""
 CANDIDATES = 8
 """Points of the last choice besides those the proposer recommends."""
 RECOMMENDED = 4
+NOISE = 0.1
+"""Variance within points from which on they are raced, as a share of that between them."""
+RECENT = 32
+"""Trials by which that is judged."""
 CLEARLY = 2.0
 """Standard errors by which a point must beat the incumbent."""
 
@@ -116,6 +120,19 @@ def race(
             break
     budget.spend(evaluations=len(runners))
     return [runner.trial(generation, seed) for runner in runners]
+
+
+def noisy(trials: Sequence[Trial]) -> bool:
+    """Whether one episode says little: points differ hardly more than a point's own episodes.
+
+    Where it says enough, racing and a long choice would only spend episodes.
+    """
+    repeated = [summed(trial.returns) for trial in trials if trial.n > 1][-RECENT:]
+    if not repeated:
+        return True
+    within = sum(s.squares for s in repeated) / sum(s.n - 1 for s in repeated)
+    between = float(np.var([trial.returns[0] for trial in trials[-RECENT:]]))
+    return within > NOISE * between
 
 
 def choose(

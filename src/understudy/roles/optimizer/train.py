@@ -22,7 +22,15 @@ from understudy.envs.control.vector import Arena
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import OptimizerConfig
-from understudy.roles.optimizer.evaluation import HeldOut, choose, held_out, race
+from understudy.roles.optimizer.evaluation import (
+    CANDIDATES,
+    RECOMMENDED,
+    HeldOut,
+    choose,
+    held_out,
+    noisy,
+    race,
+)
 from understudy.roles.optimizer.policies import Scale
 from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.space import Point
@@ -91,15 +99,14 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
     found = run.restore()
     with Arena(config.env, config.env_options) as arena:
         state = _begin(config, run, arena, build, found)
-        reserve = int(config.choice * config.budget.episodes)
         with Progress(
             config.budget.episodes,
             f"{config.proposer} on {config.env}",
             start=state.budget.episodes,
             enabled=run.config.progress,
         ) as bar:
-            while not _over(state.budget, reserve) and not run.stop_requested:
-                started = time.monotonic()
+            while not _over(config, state) and not run.stop_requested:
+                started, is_noisy = time.monotonic(), noisy(state.trials)
                 rng = run.seeds.generator("proposer", state.generation)
                 batch = config.batch or state.proposer.batch
                 proposals = state.proposer.ask(batch, state.trials, rng)
@@ -107,7 +114,8 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                 new = race(
                     state.task, proposals, partial(run.seeds.integer, "episode", state.generation),
                     state.budget, generation=state.generation,
-                    first=config.race_first, rounds=config.race_rounds, reserve=reserve,
+                    first=config.race_first, rounds=config.race_rounds if is_noisy else 1,
+                    reserve=_reserve(config, is_noisy),
                 )  # fmt: skip
                 state.trials.extend(new)
                 state.proposer.tell(new)
@@ -150,9 +158,16 @@ def _begin(
     return state
 
 
-def _over(budget: Budget, reserve: int) -> bool:
+def _reserve(config: OptimizerConfig, is_noisy: bool) -> int:
+    """Episodes kept for the choice; two for each candidate are enough where nothing is noise."""
+    reserve = int(config.choice * config.budget.episodes)
+    return reserve if is_noisy else min(reserve, 2 * (CANDIDATES + RECOMMENDED))
+
+
+def _over(config: OptimizerConfig, state: State) -> bool:
     """Whether what is left is for the choice, or a limit is reached."""
-    return budget.left("episodes") <= reserve or budget.exhausted is not None
+    reserve = _reserve(config, noisy(state.trials))
+    return state.budget.left("episodes") <= reserve or state.budget.exhausted is not None
 
 
 def _stats(state: State, new: list[Trial]) -> dict[str, float]:
