@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -122,6 +123,19 @@ def test_bad_input_is_told_in_one_line() -> None:
         make("CartPol-v1")
     with pytest.raises(EnvError, match="env_options"):
         make("CartPole-v1", {"gravity": 1.0})
+
+
+def test_spaces_that_do_not_count_from_zero_are_refused() -> None:
+    class Shifted(gymnasium.Env[Any, Any]):
+        observation_space = gymnasium.spaces.Discrete(3, start=1)
+        action_space = gymnasium.spaces.Discrete(2)
+
+    gymnasium.register("understudy-test/Shifted-v0", entry_point=Shifted)
+    try:
+        with pytest.raises(EnvError, match="counts from 1"):
+            Arena("understudy-test/Shifted-v0")
+    finally:
+        gymnasium.registry.pop("understudy-test/Shifted-v0")
 
 
 def _always(action: int) -> Any:

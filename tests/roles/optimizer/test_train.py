@@ -200,6 +200,19 @@ def test_a_proposer_that_costs_money_stops_at_its_limit(tmp_path: Path) -> None:
         assert result.spent["tokens"] == 100 * calls
 
 
+def test_a_proposer_without_proposals_ends_the_search(tmp_path: Path) -> None:
+    def build(settings: OptimizerConfig, task: Task, budget: Budget) -> Any:
+        proposer = build_proposer(settings, task, budget)
+        ask = proposer.ask
+        proposer.ask = lambda n, t, r: [] if len(t) >= 20 else ask(n, t, r)  # pyright: ignore[reportAttributeAccessIssue]
+        return proposer
+
+    path, result = started(config(tmp_path, "one", "--env", "CartPole-v1", *SHORT), build)
+    assert result is not None
+    searched = [t for t in read_trials(path / "trials.jsonl") if t.proposer != "choice"]
+    assert 20 <= len(searched) < 40
+
+
 def test_the_command_line_trains_evaluates_and_compares(tmp_path: Path) -> None:
     root = ("--run.root", str(tmp_path))
     code, out, err = command("optimizer", "train", "--env", "understudy/Maze-v0", *SMALL, *root,

@@ -70,6 +70,11 @@ class Arena:
         self.limit = limit_of(single)
         self.observation_space = flat_space(single.observation_space)
         self.action_space = single.action_space
+        for space in (single.observation_space, single.action_space):
+            if isinstance(space, spaces.Discrete) and space.start:
+                raise EnvError(
+                    f"env: {env} counts from {space.start}; Discrete spaces from 0 needed"
+                )
         plain = not set(self._options) - {"max_episode_steps"}
         self._batch: Callable[[], Batch] | None = None
         if env in CLASSIC and plain:

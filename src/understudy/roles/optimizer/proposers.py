@@ -35,7 +35,7 @@ class Proposer(Protocol):
         ...
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator, /) -> list[Proposal]:
-        """Between 1 and n points to try next.
+        """Up to n points to try next; none where it can afford no more, which ends the search.
 
         Args:
             n: at least 1.

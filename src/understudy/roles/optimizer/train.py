@@ -110,6 +110,8 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                 rng = run.seeds.generator("proposer", state.generation)
                 batch = config.batch or state.proposer.batch
                 proposals = state.proposer.ask(batch, state.trials, rng)
+                if not proposals:
+                    break
                 asked = time.monotonic()
                 new = race(
                     state.task, proposals, partial(run.seeds.integer, "episode", state.generation),
