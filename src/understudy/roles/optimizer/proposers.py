@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -239,8 +239,3 @@ def unpack(packed: Mapping[str, Any]) -> Any:
     """The array that `pack` took."""
     data = np.frombuffer(base64.b64decode(packed["base64"]), packed["dtype"])
     return data.reshape(packed["shape"]).copy()
-
-
-def as_proposals(points: Iterable[Point], name: str, reason: str = "") -> list[Proposal]:
-    """Points with their proposer."""
-    return [Proposal(point, name, reason) for point in points]
