@@ -122,6 +122,27 @@ def test_hybrid_hands_over_after_its_first_trials() -> None:
     assert {p.proposer for p in found[10:]} == {"catcma"}
 
 
+def test_who_has_nothing_more_is_passed_over() -> None:
+    class Spent(RandomSearch):
+        def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
+            return super().ask(n, trials, rng) if len(trials) < 5 else []
+
+    spent = Spent(BOX, batch=5)
+    spent.name = "spent"
+    hybrid = Hybrid(spent, CMAES(BOX), BOX, trials=50)
+    found = search(hybrid, BOX, range(4), Trials())
+    assert [p.proposer for p in found[:6]] == ["spent"] * 5 + ["cma"]
+    found = search(Portfolio([spent, CMAES(BOX)]), BOX, range(6), Trials())
+    assert {p.proposer for p in found[5:]} == {"cma"}
+    assert Portfolio([spent, Spent(BOX)]).ask(3, _some_trials(), np.random.default_rng(0)) == []
+
+
+def _some_trials() -> Trials:
+    trials = Trials()
+    trials.extend([Trial(0, "x", (i, 0, 0, 0, 0), (0.0,), (1,), (0,)) for i in range(9)])
+    return trials
+
+
 def test_a_portfolio_feeds_whoever_earns_it() -> None:
     class Knowing(RandomSearch):
         def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:

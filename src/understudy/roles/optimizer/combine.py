@@ -47,9 +47,12 @@ class Hybrid:
         return self._told >= self._trials
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
-        """Of whose turn it is."""
+        """Of whose turn it is; the second takes over early where the first has nothing more."""
         if not self._over:
-            return self._first.ask(min(n, self._trials - self._told), trials, rng)
+            found = self._first.ask(min(n, self._trials - self._told), trials, rng)
+            if found:
+                return found
+            self._told = self._trials
         if not self._started:
             self._started = True
             if isinstance(self._then, WarmStart) and len(trials.points) > 1:
@@ -116,12 +119,14 @@ class Portfolio:
         return max(member.batch for member in self._members)
 
     def ask(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Proposal]:
-        """Of the member that drew the most; each has its first turn first."""
-        unproven = np.flatnonzero(self._wins + self._losses == 0)
+        """Of the member that drew the most and has proposals; each has its first turn first."""
         draws = rng.beta(self._wins + 1.0, self._losses + 1.0)
-        self._turn = int(unproven[0]) if len(unproven) else int(draws.argmax())
-        member = self._members[self._turn]
-        return member.ask(min(n, member.batch), trials, rng)
+        draws[self._wins + self._losses == 0] = 1.0
+        for turn in np.argsort(-draws, kind="stable").tolist():
+            self._turn, member = turn, self._members[turn]
+            if found := member.ask(min(n, member.batch), trials, rng):
+                return found
+        return []
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """All members learn from everything; whose turn it was is credited."""
