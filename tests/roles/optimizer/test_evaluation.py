@@ -116,7 +116,7 @@ def test_the_recommended_stays_unless_it_is_clearly_beaten(noise: float, winner:
     assert np.mean(np.array(wins) == winner) >= 0.8
 
 
-@pytest.mark.parametrize(("noise", "expected"), [(0.0, False), (0.3, False), (3.0, True)])
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, False), (0.05, False), (1.0, True)])
 def test_noise_is_judged_against_the_differences_between_points(
     noise: float, expected: bool
 ) -> None:

@@ -25,10 +25,8 @@ Seed = Callable[[int], int]
 CANDIDATES = 8
 """Points of the last choice besides those the proposer recommends."""
 RECOMMENDED = 4
-NOISE = 0.1
+NOISE = 0.01
 """Variance within points from which on they are raced, as a share of that between them."""
-RECENT = 32
-"""Trials by which that is judged."""
 CLEARLY = 2.0
 """Standard errors by which a point must beat the incumbent."""
 
@@ -127,11 +125,11 @@ def noisy(trials: Sequence[Trial]) -> bool:
 
     Where it says enough, racing and a long choice would only spend episodes.
     """
-    repeated = [summed(trial.returns) for trial in trials if trial.n > 1][-RECENT:]
+    repeated = [summed(trial.returns) for trial in trials if trial.n > 1]
     if not repeated:
         return True
     within = sum(s.squares for s in repeated) / sum(s.n - 1 for s in repeated)
-    between = float(np.var([trial.returns[0] for trial in trials[-RECENT:]]))
+    between = float(np.var([trial.returns[0] for trial in trials]))
     return within > NOISE * between
 
 
