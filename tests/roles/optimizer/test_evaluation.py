@@ -126,6 +126,7 @@ def test_noise_is_judged_against_the_differences_between_points(
     assert noisy(found) == expected
     single = [replace(trial, returns=trial.returns[:1]) for trial in found]
     assert noisy(single)
+    assert noisy([replace(trial, returns=(1.0, 1.0)) for trial in found])  # no difference at all
 
 
 def test_a_choice_without_episodes_is_the_incumbent() -> None:

@@ -27,6 +27,10 @@ CANDIDATES = 8
 RECOMMENDED = 4
 NOISE = 0.01
 """Variance within points from which on they are raced, as a share of that between them."""
+RECENT = 16
+"""Points by whose episodes that is judged."""
+PROBE = 4
+"""Every so many generations are raced in any case, so that noise which comes later is noticed."""
 CLEARLY = 2.0
 """Standard errors by which a point must beat the incumbent."""
 
@@ -123,13 +127,14 @@ def race(
 def noisy(trials: Sequence[Trial]) -> bool:
     """Whether one episode says little: points differ hardly more than a point's own episodes.
 
-    Where it says enough, racing and a long choice would only spend episodes.
+    Where it says enough, racing and a long choice would only spend episodes. It is judged by the
+    latest points that played more than once; while all returns are the same, nobody knows.
     """
-    repeated = [summed(trial.returns) for trial in trials if trial.n > 1]
-    if not repeated:
+    between = float(np.var([trial.returns[0] for trial in trials])) if trials else 0.0
+    repeated = [summed(trial.returns) for trial in trials if trial.n > 1][-RECENT:]
+    if between == 0.0 or not repeated:
         return True
     within = sum(s.squares for s in repeated) / sum(s.n - 1 for s in repeated)
-    between = float(np.var([trial.returns[0] for trial in trials]))
     return within > NOISE * between
 
 

@@ -24,6 +24,7 @@ from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import OptimizerConfig
 from understudy.roles.optimizer.evaluation import (
     CANDIDATES,
+    PROBE,
     RECOMMENDED,
     HeldOut,
     choose,
@@ -107,6 +108,7 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
         ) as bar:
             while not _over(config, state) and not run.stop_requested:
                 started, is_noisy = time.monotonic(), noisy(state.trials)
+                raced_on = is_noisy or state.generation % PROBE == 0
                 rng = run.seeds.generator("proposer", state.generation)
                 batch = config.batch or state.proposer.batch
                 proposals = state.proposer.ask(batch, state.trials, rng)
@@ -116,7 +118,7 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                 new = race(
                     state.task, proposals, partial(run.seeds.integer, "episode", state.generation),
                     state.budget, generation=state.generation,
-                    first=config.race_first, rounds=config.race_rounds if is_noisy else 1,
+                    first=config.race_first, rounds=config.race_rounds if raced_on else 1,
                     reserve=_reserve(config, is_noisy),
                 )  # fmt: skip
                 state.trials.extend(new)
