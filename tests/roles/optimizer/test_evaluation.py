@@ -129,6 +129,15 @@ def test_noise_is_judged_against_the_differences_between_points(
     assert noisy([replace(trial, returns=(1.0, 1.0)) for trial in found])  # no difference at all
 
 
+@pytest.mark.parametrize("episodes", range(8, 60, 3))
+def test_a_small_choice_spends_what_it_has(episodes: int) -> None:
+    task: Any = Noisy(0.0)
+    point, decided = choose(task, lucky(8), [], seed, budget(episodes))
+    assert point == (7,)
+    assert episodes - 7 <= task.episodes <= episodes
+    assert len(decided) == 8
+
+
 def test_a_choice_without_episodes_is_the_incumbent() -> None:
     task: Any = Noisy(1.0)
     account = budget(1)

@@ -159,8 +159,8 @@ def choose(
     runners = [incumbent, *others]
     rounds = max(1, math.ceil(math.log2(len(points))))
     for number in range(rounds):
-        episodes = left // (rounds - number) // (1 + len(others))
-        if not others or not episodes:
+        episodes = max(1, left // (rounds - number) // (1 + len(others)))
+        if not others or episodes * (1 + len(others)) > left:
             break
         _play(task, [incumbent, *others], seed, episodes)
         budget.spend(episodes=episodes * (1 + len(others)))
