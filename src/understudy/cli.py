@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,61 +37,41 @@ class Command:
     """Whether `understudy resume` calls it again; its configuration then has a `run`."""
 
 
-# ---- policy -------------------------------------------------------------------------------------
+# ---- roles --------------------------------------------------------------------------------------
 
 
-def _policy_config(name: str) -> Callable[[], type]:
-    def imported() -> type:
-        from understudy.roles.policy import config
-
-        return getattr(config, name)
-
-    return imported
+def _config(role: str, name: str) -> Callable[[], type]:
+    """The configuration class `name` of `roles.ROLE.config`."""
+    return lambda: getattr(import_module(f"understudy.roles.{role}.config"), name)
 
 
-def _policy(name: str, describe: str | None = None) -> Callable[[Any], Path]:
-    """A function of `roles.policy.commands`, and one of `summary` that says what came out."""
+def _command(
+    role: str, name: str, describe: str | None = None, picture: str | None = None
+) -> Callable[[Any], Path | None]:
+    """A function of `roles.ROLE.commands`, and those of its `summary` that say what came out.
 
-    def run(config: Any) -> Path:
+    Args:
+        role: the role.
+        name: of the function that does it.
+        describe: of the function that puts what was made in words.
+        picture: of the function that gives the curves to draw beside it.
+    """
+
+    def run(config: Any) -> Path | None:
         # A typo in an LM's string costs nothing: nothing heavy is imported yet.
         base = getattr(config, "base", config)
         texts = [getattr(base, key, None) for key in ("lm", "distill")]
         for text in (*texts, getattr(getattr(base, "reward", None), "judge", None)):
-            if text is not None:
+            if isinstance(text, str):
                 parse_spec(text)
-        from understudy.roles.policy import commands, summary
-
-        made = getattr(commands, name)(config)
+        made = getattr(import_module(f"understudy.roles.{role}.commands"), name)(config)
+        summary = import_module(f"understudy.roles.{role}.summary")
         if describe is not None:
             print(getattr(summary, describe)(made))
-        return made
-
-    return run
-
-
-# ---- teacher ------------------------------------------------------------------------------------
-
-
-def _teacher_config(name: str) -> Callable[[], type]:
-    def imported() -> type:
-        from understudy.roles.teacher import config
-
-        return getattr(config, name)
-
-    return imported
-
-
-def _teacher(name: str, describe: str) -> Callable[[Any], Path]:
-    def run(config: Any) -> Path:
-        parse_spec(getattr(config, "base", config).lm)
-        from understudy.roles.teacher import commands, summary
-
-        made = getattr(commands, name)(config)
-        print(getattr(summary, describe)(made))
-        if name == "run_compare":
-            quantity = "return" if config.base.env.startswith("mpe/") else "success"
-            _draw(summary.curves(made, quantity), made.with_suffix(".png"), quantity)
-        return made
+        if picture is not None:
+            curves, ylabel = getattr(summary, picture)(made)
+            _draw(curves, made.with_suffix(".png"), ylabel)
+        return made if isinstance(made, Path) else None
 
     return run
 
@@ -197,46 +178,62 @@ def _env_check(config: EnvCheckConfig) -> None:
 COMMANDS: dict[str, Command] = {
     "policy train": Command(
         "Train a language model by reinforcement learning.",
-        _policy_config("PolicyConfig"),
-        _policy("run_train", "describe"),
+        _config("policy", "PolicyConfig"),
+        _command("policy", "run_train", "describe"),
         resumable=True,
     ),
     "policy eval": Command(
         "Evaluate any language model on held-out problems.",
-        _policy_config("EvalConfig"),
-        _policy("run_eval", "describe"),
+        _config("policy", "EvalConfig"),
+        _command("policy", "run_eval", "describe"),
     ),
     "policy compare": Command(
         "Algorithms side by side under one budget, with intervals.",
-        _policy_config("CompareConfig"),
-        _policy("run_compare", "describe_comparison"),
+        _config("policy", "CompareConfig"),
+        _command("policy", "run_compare", "describe_comparison"),
     ),
     "policy grade": Command(
         "Grade the answers in a JSONL file.",
-        _policy_config("GradeConfig"),
-        _policy("run_grade", "describe_grades"),
+        _config("policy", "GradeConfig"),
+        _command("policy", "run_grade", "describe_grades"),
     ),
     "policy pretrain": Command(
         "Make a small language model from nothing.",
-        _policy_config("PretrainConfig"),
-        _policy("run_pretrain"),
+        _config("policy", "PretrainConfig"),
+        _command("policy", "run_pretrain"),
         resumable=True,
     ),
     "teacher train": Command(
         "Train a small student that a language model teaches.",
-        _teacher_config("TeacherConfig"),
-        _teacher("run_train", "describe"),
+        _config("teacher", "TeacherConfig"),
+        _command("teacher", "run_train", "describe"),
         resumable=True,
     ),
     "teacher eval": Command(
         "A teacher's report card, or a student's, on held-out episodes.",
-        _teacher_config("EvalConfig"),
-        _teacher("run_eval", "describe"),
+        _config("teacher", "EvalConfig"),
+        _command("teacher", "run_eval", "describe"),
     ),
     "teacher compare": Command(
         "Teacher, PPO, PPO with the teacher, and cloning side by side.",
-        _teacher_config("CompareConfig"),
-        _teacher("run_compare", "describe_comparison"),
+        _config("teacher", "CompareConfig"),
+        _command("teacher", "run_compare", "describe_comparison", "curves"),
+    ),
+    "optimizer train": Command(
+        "Search a policy's parameters in a control environment.",
+        _config("optimizer", "OptimizerConfig"),
+        _command("optimizer", "run_train", "describe"),
+        resumable=True,
+    ),
+    "optimizer compare": Command(
+        "Proposers side by side under one budget, with intervals.",
+        _config("optimizer", "CompareConfig"),
+        _command("optimizer", "run_compare", "describe_comparison"),
+    ),
+    "optimizer eval": Command(
+        "Evaluate a policy that a search has saved.",
+        _config("optimizer", "EvalConfig"),
+        _command("optimizer", "run_eval", "describe_eval"),
     ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check

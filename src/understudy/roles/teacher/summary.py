@@ -118,11 +118,17 @@ def _return(row: dict[str, float]) -> str:
     return f"{row['test/return']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def curves(file: Path, quantity: str) -> dict[str, list[list[tuple[float, float]]]]:
-    """A comparison's curves of `success` or `return`: method → one per seed."""
-    found: dict[str, list[list[tuple[float, float]]]] = {}
-    for run in json.loads(file.read_text(encoding="utf-8")):
-        rows = curve(Path(run["run"]))
+def curves(file: Path) -> tuple[dict[str, list[list[tuple[float, float]]]], str]:
+    """A comparison's curves, method → one per seed, and what they are of.
+
+    Success where some episode succeeded at all, else the return: no episode of MPE "succeeds".
+    """
+    runs = json.loads(file.read_text(encoding="utf-8"))
+    found = [(run["method"], curve(Path(run["run"]))) for run in runs]
+    succeeds = any(row["test/success"] > 0 for _, rows in found for row in rows)
+    quantity = "success" if succeeds else "return"
+    drawn: dict[str, list[list[tuple[float, float]]]] = {}
+    for method, rows in found:
         pairs = [(row["step"], row[f"test/{quantity}"]) for row in rows]
-        found.setdefault(run["method"], []).append(pairs)
-    return found
+        drawn.setdefault(method, []).append(pairs)
+    return drawn, quantity

@@ -1,0 +1,139 @@
+"""The optimizer role's settings. Every field's docstring is its `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from understudy.roles.optimizer.budget import BudgetConfig
+from understudy.run.config import ConfigError, RunConfig
+from understudy.run.fields import NonNegativeInt, PositiveFloat, PositiveInt, Range
+
+Option = bool | int | float | str
+Name = Literal["random", "ars", "cma", "catcma", "plan", "hybrid", "portfolio"]
+Share = Annotated[float, Range(low=0, below=1)]
+
+
+@dataclass(frozen=True)
+class PolicyShape:
+    """What is searched: the class of policies and the grid of their parameters."""
+
+    kind: Literal["auto", "linear", "table", "values"] = "auto"
+    """linear: scores of scaled observations; table: an action per state; values: a value per state
+    and action; auto: table where observations are states, else linear."""
+    bias: bool = True
+    """linear: with a constant term."""
+    rank: NonNegativeInt = 0
+    """linear: weights as the product of two matrices of this rank; 0 is a whole matrix."""
+    bins: Annotated[int, Range(low=2)] = 5
+    """table, values: parts each number of an observation or action is cut into."""
+    limit: PositiveFloat = 6.0
+    """linear, values: parameters are between −limit and limit."""
+    step: PositiveFloat = 0.1
+    """linear, values: parameters are multiples of this."""
+    scaling_episodes: NonNegativeInt = 4
+    """Episodes of random actions from which centre and spread of the observations are measured, by
+    which they are scaled from then on; 0 leaves them as they are."""
+    running: bool = False
+    """Let the scale follow all observations of the search; the same parameters then mean something
+    else later on."""
+
+    def check(self) -> None:
+        """A running scale has to start somewhere."""
+        if self.running and not self.scaling_episodes:
+            raise ConfigError(
+                "policy.running: a running scale needs policy.scaling_episodes above 0"
+            )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Search a policy's parameters: propose, race, learn, and prove the winner on fresh episodes."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {"budget.episodes": 60, "held_out": 8}
+
+    env: str = "CartPole-v1"
+    """Gymnasium id of the environment; own ones: understudy/Nim-v0, -/Maze-v0, -/Pong-v0."""
+    env_options: dict[str, Option] = field(default_factory=dict[str, Option])
+    """What it is made with, e.g. `is_slippery = false`; `max_episode_steps` for another limit."""
+    proposer: Name = "hybrid"
+    """Who proposes: random, ars, cma (CMA-ES), catcma (also of choices), plan (tables: learns the
+    transitions), hybrid (one for the first trials, then cma or plan), portfolio (a bandit)."""
+    members: tuple[Name, ...] = ()
+    """portfolio: its members; by default all but hybrid that suit the policy."""
+    seed: NonNegativeInt = 0
+    """Everything random follows from it."""
+    policy: PolicyShape = PolicyShape()
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    batch: NonNegativeInt = 0
+    """Proposals per generation; 0 is what the proposer likes."""
+    first_trials: NonNegativeInt = 16
+    """hybrid: trials before the hand-over."""
+    race_first: PositiveInt = 1
+    """Episodes of every trial."""
+    race_rounds: PositiveInt = 2
+    """Rounds of a race; in each after the first the better half plays as many again. There are no
+    further rounds while episodes of a point differ little next to those of different points."""
+    choice: Share = 0.2
+    """Share of the episodes kept for choosing the winner among the best at the end; less is kept
+    where episodes of a point differ little."""
+    held_out: PositiveInt = 100
+    """Fresh episodes on which the winner is evaluated; they are not of the budget."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def check(self) -> None:
+        """Rejects combinations that cannot mean anything."""
+        if self.members and self.proposer != "portfolio":
+            raise ConfigError("members: only --proposer portfolio has members")
+        if self.proposer == "portfolio" and self.members:
+            if len(self.members) < 2 or len(set(self.members)) < len(self.members):
+                raise ConfigError("members: a portfolio needs at least two, each once")
+            if {"portfolio", "hybrid"} & set(self.members):
+                raise ConfigError("members: hybrid and portfolio cannot be members themselves")
+        if int((1 - self.choice) * self.budget.episodes) <= self.policy.scaling_episodes:
+            raise ConfigError(
+                "budget.episodes: scaling and the choice of the winner leave none for the search"
+            )
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Proposers side by side: same environment, policies, budget and seeds, with intervals."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {
+        "proposers": ("hybrid", "random"), "seeds": (0,), "base.budget.episodes": 60, "base.held_out": 8,
+    }  # fmt: skip
+
+    env: str = "CartPole-v1"
+    """Gymnasium id of the environment."""
+    proposers: tuple[Name, ...] = ("hybrid", "cma", "random", "ars")
+    """Who is compared."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One run per proposer and seed."""
+    base: OptimizerConfig = OptimizerConfig()
+    """The settings all runs share; its env, proposer and seed are not used."""
+
+    def check(self) -> None:
+        """Rejects an empty comparison."""
+        if not self.proposers or not self.seeds or min(self.seeds) < 0:
+            raise ConfigError("seeds: a comparison needs proposers and seeds that are not negative")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluate a policy that a search has saved."""
+
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("policy",)
+
+    policy: str = ""
+    """best_policy.json of a run, or the run's directory."""
+    episodes: PositiveInt = 100
+    """Fresh episodes."""
+    seed: NonNegativeInt = 0
+    """Of the episodes."""
+
+    def check(self) -> None:
+        """There must be a policy."""
+        if not self.policy:
+            raise ConfigError("policy: eval needs best_policy.json of a run, or its directory")
