@@ -59,11 +59,9 @@ def _plan_form(objects: tuple[str, ...]) -> type[BaseModel]:
     """A list of steps, each a verb and, where it takes one, an object that is there."""
     verbs = ALONE + (WITH_OBJECT if objects else ())
     names = ("none", *objects)
-    step = create_model(
-        "Step",
-        verb=(StrEnum("Verb", {verb: verb for verb in verbs}), ...),
-        object=(StrEnum("Object", {name: name for name in names}), ...),
-    )
+    verb: Any = StrEnum("Verb", {verb: verb for verb in verbs})
+    thing: Any = StrEnum("Object", {name: name for name in names})
+    step: Any = create_model("Step", verb=(verb, ...), object=(thing, ...))
     return create_model("PlanReply", steps=(list[step], Field(min_length=1, max_length=MAX_STEPS)))
 
 
