@@ -62,7 +62,8 @@ def _plan_form(objects: tuple[str, ...]) -> type[BaseModel]:
     verb: Any = StrEnum("Verb", {verb: verb for verb in verbs})
     thing: Any = StrEnum("Object", {name: name for name in names})
     step: Any = create_model("Step", verb=(verb, ...), object=(thing, ...))
-    return create_model("PlanReply", steps=(list[step], Field(min_length=1, max_length=MAX_STEPS)))
+    steps: Any = list[step]
+    return create_model("PlanReply", steps=(steps, Field(min_length=1, max_length=MAX_STEPS)))
 
 
 def goal_text(task: Task, agent: str, seen: str, heard: str = "") -> str:
