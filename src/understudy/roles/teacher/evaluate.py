@@ -12,7 +12,7 @@ from torch import Tensor
 from understudy import ops
 from understudy.roles.teacher.student import Student, Team
 from understudy.rollout.steps import Advise, Played, play_episodes, sample
-from understudy.rollout.world import Ints, Observation, World
+from understudy.rollout.world import Floats, Ints, Observation, World
 
 HELD_OUT_SEED = 1_000_000_000
 """Held-out environments are seeded from here on; those of training lie below."""
@@ -22,24 +22,31 @@ Act = Callable[[Observation, Tensor], Ints]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Whole held-out episodes; one value per row."""
+    """Whole held-out episodes."""
 
     played: Played
+    agents: int = 1
+    """Rows of one environment; its return is their mean."""
+
+    @property
+    def returns(self) -> Floats:
+        """One per episode."""
+        return self.played.returns.reshape(-1, self.agents).mean(1)
 
     @property
     def success(self) -> float:
         """Share of episodes with a return above 0."""
-        return self.played.successes / len(self.played.returns)
+        return float((self.returns > 0).mean())
 
     @property
     def mean(self) -> float:
         """Mean return."""
-        return float(self.played.returns.mean())
+        return float(self.returns.mean())
 
     def metrics(self) -> dict[str, float]:
         """As flat numbers for the log, with 95 % intervals: Wilson's, and the bootstrap's."""
-        n = len(self.played.returns)
-        low, high = ops.wilson(self.played.successes, n)
+        n = len(self.returns)
+        low, high = ops.wilson(int((self.returns > 0).sum()), n)
         rng = np.random.default_rng(0)
         least, most = ops.bootstrap_ci(
             self.played.returns.astype(float), lambda x: float(np.mean(x)), rng, n=500
@@ -58,7 +65,7 @@ class Evaluation:
 
 def evaluate(world: World, act: Act) -> Evaluation:
     """The first episode of every held-out environment."""
-    return Evaluation(play_episodes(world, HELD_OUT_SEED, act))
+    return Evaluation(play_episodes(world, HELD_OUT_SEED, act), world.agents)
 
 
 def student_acts(student: Student | Team, world: World, rng: np.random.Generator) -> Act:
