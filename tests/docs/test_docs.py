@@ -19,7 +19,13 @@ from understudy.run.fields import leaves
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RECIPES = {"demo": PolicyConfig, "compare": CompareConfig, "pocket": PretrainConfig}
+RECIPES = {
+    "demo": PolicyConfig,
+    "compare": CompareConfig,
+    "pocket": PretrainConfig,
+    "teacher": teacher.CompareConfig,
+    "spread": teacher.CompareConfig,
+}
 
 
 def commands() -> list[str]:
