@@ -21,6 +21,11 @@ check: $(VENV)/.installed-test ## lint, format, types, layers
 bench: $(VENV)/.installed-bench ## the README's numbers, peers side by side
 	$(BIN)/python benchmarks/sampler.py
 	$(BIN)/python benchmarks/grpo_step.py
+	$(BIN)/python benchmarks/grid_steps.py
+	$(BIN)/python benchmarks/doorkey_steps.py
+	$(BIN)/python benchmarks/mpe_steps.py
+	$(BIN)/python benchmarks/teacher_ppo.py
+	$(BIN)/python benchmarks/optimizer_evaluation.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

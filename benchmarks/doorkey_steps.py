@@ -1,6 +1,6 @@
 """Steps per CPU-second of batched door-key rooms against the same rooms in MiniGrid's own classes.
 
-    python benchmarks/doorkey_steps.py
+python benchmarks/doorkey_steps.py
 """
 
 from __future__ import annotations
