@@ -106,10 +106,8 @@ def evaluate(
         keys = [(start + u) * copies + g for u in range(len(some)) for g in range(copies)]
         episodes += act(envs[: len(some) * copies], some, copies=copies, row_keys=keys)
         problems += [envs[0].task.problem(i) for i in some]
-    task = envs[0].task
-    return _summary(
-        problems, episodes, copies, task.diagnose if isinstance(task, Diagnoses) else diagnose
-    )
+    own = [env.task.diagnose for env in envs[:1] if isinstance(env.task, Diagnoses)]
+    return _summary(problems, episodes, copies, own[0] if own else diagnose)
 
 
 def _summary(

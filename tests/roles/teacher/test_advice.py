@@ -15,8 +15,9 @@ from understudy.envs.mpe.words import goals
 from understudy.roles.teacher.advice import GoalTeacher, PlanTeacher
 from understudy.roles.teacher.book import Book, Row
 from understudy.roles.teacher.evaluate import evaluate, teacher_acts
-from understudy.roles.teacher.gate import CLOSED_BELOW, Gate, teacher_values
+from understudy.roles.teacher.gate import CLOSED_BELOW, GRACE, Gate
 from understudy.roles.teacher.planner import BookPlanner, ExpertPlanner
+from understudy.roles.teacher.trial import try_out
 from understudy.rollout.world import GridWorld, MpeWorld
 from understudy.run.errors import RunError
 
@@ -242,9 +243,13 @@ def test_the_gate_closes_where_the_student_is_better_nearly_everywhere():
     teacher = Texts(["a"] * 100)
     for below, closed in ((5, False), (4, True)):
         gate = Gate(teacher, {"a": 0.5})
-        gate.watch(teacher)({})
         values = torch.full((1, 100), 0.9)
         values[0, :below] = 0.1
+        for _ in range(GRACE):  # a student's first values are worth nothing yet
+            gate.watch(teacher)({})
+            gate.mask(values)
+            assert not gate.closed
+        gate.watch(teacher)({})
         assert gate.mask(values).mean() == pytest.approx(below / 100)
         assert gate.closed is closed
         again = Gate(teacher, {})
@@ -256,7 +261,8 @@ def test_the_gate_closes_where_the_student_is_better_nearly_everywhere():
 def test_what_the_teacher_earns_by_text():
     world = GridWorld(DoorKeyVector("SimpleDoorKey", 12))
     teacher = PlanTeacher(ExpertPlanner())
-    values, steps = teacher_values(teacher, world, 500, 0.9, np.random.default_rng(0))
+    trial = try_out(teacher, world, 500, 0.9, np.random.default_rng(0))
+    values = trial.values
     # The same episodes again, counted from their ends.
     observation = world.reset(500)
     twin, found, t = PlanTeacher(ExpertPlanner()), {}, 0
@@ -273,7 +279,24 @@ def test_what_the_teacher_earns_by_text():
     for row, seen in enumerate(texts):
         for t, text in enumerate(seen):
             found.setdefault(text, []).append(paid[row] * 0.9 ** (len(seen) - 1 - t))
-    assert steps == sum(map(len, texts))
+    np.testing.assert_allclose(trial.returns[:, 0], paid, rtol=1e-6)
+    assert trial.passed
+    assert trial.random.max() == 0
+    assert trial.steps == sum(map(len, texts)) + 12 * 150  # random actions never open the door
     assert values == pytest.approx({text: np.mean(v) for text, v in found.items()}, rel=1e-4)
     held = next(v for text, v in values.items() if "Held: key" in text and "door" in text)
     assert held > values[min(values, key=values.get)]
+
+
+class Wrong(ExpertPlanner):
+    """Always the worst advice."""
+
+    def answers(self, questions):
+        return [(("wait", 1.0),)] * len(questions)
+
+
+def test_a_teacher_no_better_than_chance_fails_its_trial():
+    world = GridWorld(DoorKeyVector("SimpleDoorKey", 12))
+    trial = try_out(PlanTeacher(Wrong()), world, 500, 0.9, np.random.default_rng(0))
+    assert not trial.passed
+    assert trial.summary()["return"] == 0

@@ -57,7 +57,12 @@ def test_ppo_alone_opens_no_model(settings, tmp_path, monkeypatch):
 
 def test_no_teacher_is_asked_once_its_weight_is_nothing(tmp_path):
     path = commands.run_train(
-        config(tmp_path, distill=DistillConfig(weight=2.0, steps=128), steps=256)
+        config(
+            tmp_path,
+            advice=AdviceConfig(who="expert", trial=0),
+            distill=DistillConfig(weight=2.0, steps=128),
+            steps=256,
+        )
     )
     found = {row["step"]: row for row in rows(path) if "weight" in row}
     assert {t: row["weight"] for t, row in found.items()} == {64: 2.0, 128: 1.0, 192: 0.0, 256: 0.0}
@@ -70,6 +75,7 @@ def test_no_teacher_is_asked_once_its_weight_is_nothing(tmp_path):
 
 def test_a_closed_gate_ends_the_teaching(tmp_path, monkeypatch):
     monkeypatch.setattr("understudy.roles.teacher.gate.CLOSED_BELOW", 2.0)
+    monkeypatch.setattr("understudy.roles.teacher.gate.GRACE", 0)
     path = commands.run_train(config(tmp_path, distill=DistillConfig(schedule="adaptive")))
     found = [row for row in rows(path) if "weight" in row]
     assert [row["weight"] for row in found] == [1.0, 0.0]
@@ -176,3 +182,19 @@ def test_the_area_under_a_curve_by_hand():
     assert summary.area(curve, 200) == pytest.approx(0.75, abs=1e-3)  # it stays where it ended
     assert summary.steps_to(curve, 0.9) == 100
     assert summary.steps_to(curve[:1], 0.9) is None
+
+
+def test_a_hostile_teacher_is_sent_away_and_the_run_is_ppo_alone(tmp_path, monkeypatch):
+    class Wrong:
+        def answers(self, questions):
+            return [(("wait", 1.0),)] * len(questions)
+
+    monkeypatch.setattr(setup, "ExpertPlanner", lambda *_: Wrong())
+    taught = commands.run_train(config(tmp_path / "taught"))
+    alone = commands.run_train(config(tmp_path / "alone", method="ppo"))
+    assert (taught / "metrics.jsonl").read_bytes() == (alone / "metrics.jsonl").read_bytes()
+    assert json.loads((taught / summary.REPORT_CARD).read_text())["trial"]["passed"] is False
+    assert "sent away" in summary.describe(taught)
+    trusted = AdviceConfig(who="expert", trial=0)
+    followed = commands.run_train(config(tmp_path / "trusted", advice=trusted))
+    assert rows(followed)[1]["weight"] > 0

@@ -19,7 +19,7 @@ from understudy.roles.teacher.evaluate import (
     student_acts,
     teacher_acts,
 )
-from understudy.roles.teacher.gate import Gate, teacher_values
+from understudy.roles.teacher.gate import Gate
 from understudy.roles.teacher.setup import (
     check_teacher,
     make_optimizer,
@@ -29,6 +29,7 @@ from understudy.roles.teacher.setup import (
 )
 from understudy.roles.teacher.summary import REPORT_CARD
 from understudy.roles.teacher.train import train
+from understudy.roles.teacher.trial import Trial, try_out
 from understudy.roles.teacher.video import record
 from understudy.rollout.world import World
 from understudy.run import checkpoint as checkpoints
@@ -49,11 +50,13 @@ def run_train(config: TeacherConfig) -> Path:
         check_teacher(config)
     with Run.create("teacher", config.env, config, config.run) as run, ExitStack() as stack:
         student = make_student(config, world, run.seeds)
-        teacher = gate = None
+        teacher = trial = gate = None
         if taught:
             teacher = make_teacher(config, world, run, stack)
-            if config.distill.schedule == "adaptive":
-                gate = _gate(config, run, teacher)
+            trial = _trial(config, run, teacher)
+            if trial is not None and config.distill.schedule == "adaptive":
+                gate = Gate(teacher, trial.values)
+        dismissed = trial is not None and not trial.passed and config.method != "cloning"
         train(
             config,
             run,
@@ -61,11 +64,11 @@ def run_train(config: TeacherConfig) -> Path:
             held_out=held_out,
             student=student,
             optimizer=make_optimizer(student, config),
-            teacher=teacher,
-            gate=gate,
+            teacher=None if dismissed else teacher,
+            gate=None if dismissed else gate,
         )
         if teacher is not None:
-            _write_card(run.path, teacher)
+            _write_card(run.path, teacher, trial)
         return run.path
 
 
@@ -128,20 +131,22 @@ def _compare_one(config: CompareConfig, method: Method, seed: int) -> Path:
     return run_train(replace(base, method=method))
 
 
-def _gate(config: TeacherConfig, run: Run, teacher: Teacher) -> Gate:
-    """Finds out what the teacher earns, on environments that are neither trained nor tested on."""
-    world = make_world(config, config.eval_episodes)
-    rng = run.seeds.generator("teacher values")
-    values, _ = teacher_values(teacher, world, HELD_OUT_SEED // 2, config.gamma, rng)
-    return Gate(teacher, values)
+def _trial(config: TeacherConfig, run: Run, teacher: Teacher) -> Trial | None:
+    """Tries the teacher on environments that are neither trained nor tested on."""
+    if not config.advice.trial:
+        return None
+    world = make_world(config, config.advice.trial)
+    rng = run.seeds.generator("trial")
+    return try_out(teacher, world, HELD_OUT_SEED // 2, config.gamma, rng)
 
 
-def _write_card(path: Path, teacher: Teacher) -> None:
+def _write_card(path: Path, teacher: Teacher, trial: Trial | None = None) -> None:
     found = {
         "met": dict(sorted(teacher.met.items(), key=lambda item: (-item[1], item[0]))),
         "asked": sum(teacher.met.values()),
         "texts": len(teacher.met),
         "fallbacks": teacher.fallbacks,
+        "trial": None if trial is None else trial.summary(),
     }
     (path / REPORT_CARD).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -36,6 +36,9 @@ class AdviceConfig:
     """noisy: the share of its advice that is a plan at random."""
     plans: str | None = None
     """recorded: a run's plans.jsonl; a text that is not in it is an error."""
+    trial: NonNegativeInt = 64
+    """Episodes the teacher plays before training; one that is no better than random actions is sent
+    away, and the run is PPO alone. 0 trusts it."""
     hear: bool = False
     """Several agents: ask again once every agent has heard what the others intend."""
     max_usd: PositiveFloat | None = None
@@ -88,7 +91,7 @@ class TeacherConfig:
 
     DEBUG: ClassVar[Mapping[str, Any]] = {
         "steps": 512, "envs": 4, "horizon": 32, "minibatch": 64, "eval_episodes": 8,
-        "eval_every": 256,
+        "eval_every": 256, "advice.trial": 8,
     }  # fmt: skip
 
     env: str = "SimpleDoorKey"
@@ -148,6 +151,10 @@ class TeacherConfig:
         if self.method == "cloning" and self.distill.weight == 0:
             raise ConfigError(
                 "distill.weight: cloning learns from nothing else; it must be above 0"
+            )
+        if self.distill.schedule == "adaptive" and not self.advice.trial:
+            raise ConfigError(
+                "advice.trial: the adaptive schedule compares with what it earned there"
             )
         if self.student.recurrent and self.envs * self.horizon % self.minibatch:
             raise ConfigError("minibatch: with a memory it must divide envs × horizon")

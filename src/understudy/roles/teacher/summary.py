@@ -34,7 +34,7 @@ def area(rows: list[dict[str, float]], until: float) -> float:
 
 def cost(run: Path) -> dict[str, float]:
     """Calls, tokens and money of a run's language model, and what its teacher was asked."""
-    found = {"calls": 0.0, "tokens": 0.0, "usd": 0.0, "texts": 0.0, "fallbacks": 0.0}
+    found = dict.fromkeys(("calls", "tokens", "usd", "texts", "fallbacks", "dismissed"), 0.0)
     ledger, card = run / "lm" / "ledger.json", run / REPORT_CARD
     if ledger.is_file():
         books = json.loads(ledger.read_text(encoding="utf-8"))
@@ -45,6 +45,7 @@ def cost(run: Path) -> dict[str, float]:
         met = json.loads(card.read_text(encoding="utf-8"))
         found["texts"] = met["texts"]
         found["fallbacks"] = met["fallbacks"] / max(1, met["asked"])
+        found["dismissed"] = float(met["trial"] is not None and not met["trial"]["passed"])
     return found
 
 
@@ -62,6 +63,10 @@ def describe(run: Path) -> str:
             f"teacher: {spent['texts']:.0f} distinct texts, {spent['calls']:.0f} calls, "
             f"{spent['tokens']:.0f} tokens, ${spent['usd']:.4f}; "
             f"no usable answer for {spent['fallbacks']:.1%} of the advice"
+        )
+    if spent["dismissed"]:
+        lines.append(
+            "teacher: no better than random actions in its trial, so it was sent away: PPO alone"
         )
     return "\n".join(lines)
 
@@ -85,6 +90,7 @@ def describe_comparison(file: Path) -> str:
                 f"{'never' if reached is None else f'{reached:.0f}':>8}  {_success(last):<22} "
                 f"{_return(last):<24} {_area(method, rows, until):>5} {spent['calls']:>6.0f} "
                 f"{spent['tokens']:>7.0f}  {spent['fallbacks']:.0%}"
+                f"{' (teacher sent away)' if spent['dismissed'] else ''}"
             )
         lines.append(_all(method, curves))
     return "\n".join(lines)
