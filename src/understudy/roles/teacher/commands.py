@@ -29,7 +29,7 @@ from understudy.roles.teacher.setup import (
 )
 from understudy.roles.teacher.summary import REPORT_CARD
 from understudy.roles.teacher.train import train
-from understudy.roles.teacher.trial import Trial, try_out
+from understudy.roles.teacher.trial import COMPETITIVE, Trial, try_out
 from understudy.roles.teacher.video import record
 from understudy.rollout.world import World
 from understudy.run import checkpoint as checkpoints
@@ -56,7 +56,7 @@ def run_train(config: TeacherConfig) -> Path:
             trial = _trial(config, run, teacher)
             if trial is not None and config.distill.schedule == "adaptive":
                 gate = Gate(teacher, trial.values)
-        dismissed = trial is not None and not trial.passed and config.method != "cloning"
+        dismissed = trial is not None and not trial.passed and _may_dismiss(config)
         train(
             config,
             run,
@@ -129,6 +129,11 @@ def _compare_one(config: CompareConfig, method: Method, seed: int) -> Path:
         stop = config.threshold if config.ppo_steps else base.stop_at
         return run_train(replace(base, method="ppo", steps=steps, stop_at=stop))
     return run_train(replace(base, method=method))
+
+
+def _may_dismiss(config: TeacherConfig) -> bool:
+    """Cloning has nothing but the teacher, and where agents compete a trial says little."""
+    return config.method != "cloning" and config.env not in COMPETITIVE
 
 
 def _trial(config: TeacherConfig, run: Run, teacher: Teacher) -> Trial | None:

@@ -34,7 +34,8 @@ def area(rows: list[dict[str, float]], until: float) -> float:
 
 def cost(run: Path) -> dict[str, float]:
     """Calls, tokens and money of a run's language model, and what its teacher was asked."""
-    found = dict.fromkeys(("calls", "tokens", "usd", "texts", "fallbacks", "dismissed"), 0.0)
+    names = ("calls", "tokens", "usd", "texts", "fallbacks", "dismissed")
+    found: dict[str, float] = dict.fromkeys(names, 0.0)
     ledger, card = run / "lm" / "ledger.json", run / REPORT_CARD
     if ledger.is_file():
         books = json.loads(ledger.read_text(encoding="utf-8"))

@@ -22,6 +22,9 @@ from understudy.roles.teacher.student import ILLEGAL
 from understudy.rollout.steps import play_episodes, sample
 from understudy.rollout.world import Floats, Ints, Observation, World
 
+COMPETITIVE = ("mpe/simple_tag",)
+"""Where what one agent earns another loses, so that a good teacher of both need not earn more."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -38,10 +41,7 @@ class Trial:
 
     @property
     def passed(self) -> bool:
-        """Whether some agent does better than by chance: its gain's 95 % interval is above 0.
-
-        Of several agents one is enough: what a hunter gains its prey loses.
-        """
+        """Whether some agent does better than by chance: its gain's 95 % interval is above 0."""
         rng = np.random.default_rng(0)
         gains = (self.returns - self.random).T
         return any(
