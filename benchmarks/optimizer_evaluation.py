@@ -21,7 +21,7 @@ import gymnasium
 import numpy as np
 
 from understudy.envs.control.vector import Arena
-from understudy.roles.optimizer.policies import Linear, Scale
+from understudy.envs.search.policies import Linear, Scale
 
 CASES = {"random policies": 32, "a policy that balances": 16}
 EPISODES = 20

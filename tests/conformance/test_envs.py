@@ -2,10 +2,10 @@
 
 import pytest
 
-from understudy.envs.base import Grade, Problem
+from understudy.envs.base import EnvError, Grade, Problem
 from understudy.envs.check import check_env, check_task
 from understudy.envs.registry import make_task
-from understudy.envs.text_env import EnvError, TextEnv
+from understudy.envs.text_env import TextEnv
 
 
 @pytest.mark.parametrize("name", ["word-problems", "countdown"])

@@ -7,10 +7,10 @@ import pytest
 
 from tests.envs.cases import gsm8k
 from understudy.envs.answers import equal, read_last_number
-from understudy.envs.base import Problem
+from understudy.envs.base import EnvError, Problem
 from understudy.envs.fingerprints import assert_disjoint, fingerprint
 from understudy.envs.gsm8k import GSM8K
-from understudy.envs.text_env import EnvError, TextEnv
+from understudy.envs.text_env import TextEnv
 
 ROW = {"question": "3 + 4?", "answer": "3+4 = <<3+4=7>>7\n#### 7"}
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tests.envs.cases import HOSTILE
-from understudy.envs.base import Problem
+from understudy.envs.base import EnvError, Problem
 from understudy.envs.math_answers import last_boxed, normal_form, same
 from understudy.envs.math_task import Math, grade_boxed
-from understudy.envs.text_env import EnvError
 
 SAME = [
     (r"\frac{1}{2}", "0.5"), (r"\dfrac12", r"\frac{1}{2}"), ("1/2", r"\frac12"), (r"-\frac{1}{2}", r"\frac{-1}{2}"),

@@ -4,7 +4,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from tests.envs.cases import Sums
-from understudy.envs.text_env import EnvError, TextEnv, TextVectorEnv
+from understudy.envs.base import EnvError
+from understudy.envs.text_env import TextEnv, TextVectorEnv
 
 
 def begun(index: int = 4, **settings) -> TextEnv:

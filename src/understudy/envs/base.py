@@ -8,6 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from understudy.types import UnderstudyError
+
+
+class EnvError(UnderstudyError):
+    """An environment that cannot be made or used as asked; the text is one clear line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

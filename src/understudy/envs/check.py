@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import env_checker
 
-from understudy.envs.base import Demonstrates, Grade, Problem, Task
-from understudy.envs.text_env import EnvError, TextEnv
+from understudy.envs.base import Demonstrates, EnvError, Grade, Problem, Task
+from understudy.envs.text_env import TextEnv
 
 SECONDS = 1.0
 """Processor time in which any response must be graded."""

@@ -10,8 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from understudy.envs.arithmetic import evaluate
-from understudy.envs.base import Grade, Problem
-from understudy.envs.text_env import EnvError
+from understudy.envs.base import EnvError, Grade, Problem
 
 SPLITS = {"train": range(8), "validation": range(8, 9), "test": range(9, 10)}
 LARGEST_TARGET = 1000

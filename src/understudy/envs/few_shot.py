@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from understudy.envs.base import Demonstrates, Task
-from understudy.envs.text_env import EnvError
+from understudy.envs.base import Demonstrates, EnvError, Task
 
 
 def few_shot(task: Task, count: int, rng: np.random.Generator) -> tuple[tuple[str, str], ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from understudy.envs.base import Problem, Task
-from understudy.envs.text_env import EnvError
+from understudy.envs.base import EnvError, Problem, Task
 
 WHOLE = 50_000
 # A sign, a bracket or an exclamation mark counts where it stands next to a number.

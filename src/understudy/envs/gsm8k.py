@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.envs import answers
-from understudy.envs.base import Grade, Problem
-from understudy.envs.text_env import EnvError
+from understudy.envs.base import EnvError, Grade, Problem
 
 HUB = "hub:"
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")

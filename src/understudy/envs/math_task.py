@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from understudy.envs.base import Grade, Problem
+from understudy.envs.base import EnvError, Grade, Problem
 from understudy.envs.gsm8k import read_rows
 from understudy.envs.math_answers import last_boxed, normal_form, same
-from understudy.envs.text_env import EnvError
 
 
 class Math:

@@ -6,8 +6,7 @@ import importlib
 from typing import Any
 
 from understudy.envs.answers import MAX_RESPONSE
-from understudy.envs.base import Grade, Problem
-from understudy.envs.text_env import EnvError
+from understudy.envs.base import EnvError, Grade, Problem
 
 SEEDS = {"train": 0, "validation": 1 << 20, "test": 1 << 21}
 

@@ -9,12 +9,12 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from understudy.envs import gsm8k, math_task
-from understudy.envs.base import Grade, Problem, Task
+from understudy.envs.base import EnvError, Grade, Problem, Task
 from understudy.envs.countdown import Countdown
 from understudy.envs.grid.plan_task import PlanDoorKey
 from understudy.envs.mpe.plan_task import PlanMpe
 from understudy.envs.reasoning import ReasoningGym
-from understudy.envs.text_env import EnvError, TextEnv
+from understudy.envs.text_env import TextEnv
 from understudy.envs.word_problems import WordProblems
 
 Factory = Callable[..., Task]

@@ -8,16 +8,11 @@ from typing import Any, Literal
 import gymnasium as gym
 
 from understudy.envs import calculator
-from understudy.envs.base import Grade, Problem, Task
-from understudy.types import UnderstudyError
+from understudy.envs.base import EnvError, Grade, Problem, Task
 
 MAX_LENGTH = 1 << 16
 
 Shaping = Callable[[Problem, str, Grade], float]
-
-
-class EnvError(UnderstudyError):
-    """An environment that cannot be made or used as asked; the text is one clear line."""
 
 
 class AnyText(gym.spaces.Text):

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from understudy.envs.control.register import EnvError
+from understudy.envs.base import EnvError
 from understudy.envs.control.tabular_optimum import (
     best_stationary,
     blackjack,
@@ -16,7 +16,7 @@ from understudy.envs.control.tabular_optimum import (
     policy_value,
 )
 from understudy.envs.control.vector import Arena, Table
-from understudy.roles.optimizer.policies import make_policy
+from understudy.envs.search.policies import make_policy
 
 
 def random_table(seed: int, limit: int = 6) -> Table:

@@ -7,7 +7,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from understudy.envs.control.register import EnvError, make
+from understudy.envs.base import EnvError
+from understudy.envs.control.register import make
 from understudy.envs.control.vector import Arena, Seen, flatten, play
 
 STEPPED = (

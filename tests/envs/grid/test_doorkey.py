@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Wall
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid import expert
 from understudy.envs.grid.codes import FORWARD, LAVA, WAIT
 from understudy.envs.grid.doorkey import MAX_STEPS, DoorKeyVector
@@ -20,7 +21,6 @@ from understudy.envs.grid.register import IDS, register
 from understudy.envs.grid.scene import Scene, describe
 from understudy.envs.grid.skills import actions as follow
 from understudy.envs.grid.vision import VISIBLE
-from understudy.envs.text_env import EnvError
 
 ODDS = [0.12, 0.12, 0.36, 0.15, 0.05, 0.15, 0.05]
 

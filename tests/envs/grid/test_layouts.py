@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import (
     BLUE,
     DIRECTIONS,
@@ -25,7 +26,6 @@ from understudy.envs.grid.codes import (
     pack,
 )
 from understudy.envs.grid.layouts import DRAWS, RULES, lay_out, rules_of
-from understudy.envs.text_env import EnvError
 
 ROOMS = 20_000
 ONE_DOOR = ("SimpleDoorKey", "LavaDoorKey", "ColoredDoorKey")

@@ -10,8 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.minigrid import MinigridMemory, MinigridVector
-from understudy.envs.text_env import EnvError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date")
 

@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 import pytest
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import DIRECTIONS, FORWARD, LEFT, RIGHT
 from understudy.envs.grid.paths import (
     ARRIVED,
@@ -17,7 +18,6 @@ from understudy.envs.grid.paths import (
     first_steps,
     to_bits,
 )
-from understudy.envs.text_env import EnvError
 
 State = tuple[int, int, int]
 

@@ -11,9 +11,9 @@ import pytest
 from mpe2 import simple_spread_v3
 from pettingzoo import ParallelEnv
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.parallel import ParallelVector
 from understudy.envs.mpe.vector import MpeVector
-from understudy.envs.text_env import EnvError
 
 
 class Count(ParallelEnv[str, np.ndarray, int]):

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.skills import HORIZON, act, coast, expert_actions, expert_goals
 from understudy.envs.mpe.vector import MpeVector, make_task
 from understudy.envs.mpe.view import look
 from understudy.envs.mpe.words import goals
-from understudy.envs.text_env import EnvError
 
 WORLDS = 300
 

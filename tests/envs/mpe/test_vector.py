@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.vector import TASKS, MpeVector, make_task
 from understudy.envs.mpe.world import Bodies, World
-from understudy.envs.text_env import EnvError
 
 
 def rollout(vector: MpeVector, steps: int, seed: int) -> list[np.ndarray]:

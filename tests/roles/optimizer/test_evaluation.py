@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from understudy.envs.control.vector import Arena, Played
+from understudy.envs.search.policies import make_policy
+from understudy.envs.search.task import Task, measure
 from understudy.roles.optimizer.budget import Budget, BudgetConfig
 from understudy.roles.optimizer.evaluation import choose, held_out, noisy, race
-from understudy.roles.optimizer.policies import make_policy
 from understudy.roles.optimizer.proposers import Proposal
-from understudy.roles.optimizer.task import Task, measure
 from understudy.roles.optimizer.trials import Trial, Trials
 
 

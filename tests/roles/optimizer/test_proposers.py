@@ -8,13 +8,13 @@ import pytest
 
 from understudy.envs.control.tabular_optimum import best_stationary, policy_value
 from understudy.envs.control.vector import Arena
+from understudy.envs.search.policies import make_policy
+from understudy.envs.search.space import Point, Space, box, choices
+from understudy.envs.search.task import Task
 from understudy.roles.optimizer.combine import Hybrid, Portfolio, elite
 from understudy.roles.optimizer.evolution import CMAES, CatCMA
 from understudy.roles.optimizer.planning import Planner
-from understudy.roles.optimizer.policies import make_policy
 from understudy.roles.optimizer.proposers import ARS, Proposal, Proposer, RandomSearch
-from understudy.roles.optimizer.space import Point, Space, box, choices
-from understudy.roles.optimizer.task import Task
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.errors import ConfigError
 from understudy.run.files import to_json

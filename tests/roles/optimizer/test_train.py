@@ -18,11 +18,11 @@ import pytest
 from understudy.cli import main
 from understudy.data.jsonl import DataError
 from understudy.envs.control.vector import Arena
+from understudy.envs.search.task import Task
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_proposer
 from understudy.roles.optimizer.commands import run_eval
 from understudy.roles.optimizer.config import CompareConfig, EvalConfig, OptimizerConfig
-from understudy.roles.optimizer.task import Task
 from understudy.roles.optimizer.train import Result, train
 from understudy.roles.optimizer.trials import Trial, read_trials
 from understudy.run.config import load

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-from understudy.types import UnderstudyError
+from understudy.envs.base import EnvError
 
 HERE = "understudy.envs.control"
 LIMIT = 100
@@ -19,10 +19,6 @@ OWN = {
     "understudy/Pong-v0": ("pong:Pong", 400),
 }
 EXTRAS = {"mujoco": "gymnasium[mujoco]", "box2d": "gymnasium[box2d]"}
-
-
-class EnvError(UnderstudyError):
-    """An environment that does not exist, cannot be opened, or is not of a kind that is searched."""
 
 
 def register() -> None:

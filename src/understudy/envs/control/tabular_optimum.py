@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.envs.control.register import EnvError, make
+from understudy.envs.base import EnvError
+from understudy.envs.control.register import make
 from understudy.envs.control.vector import Arena, Table
 
 Floats = NDArray[np.float64]

@@ -18,8 +18,9 @@ from gymnasium import spaces
 from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.control.classic import CLASSIC, Array, Batch, Step
-from understudy.envs.control.register import EnvError, limit_of, make
+from understudy.envs.control.register import limit_of, make
 
 Floats = NDArray[np.float64]
 Act = Callable[[Array], Array]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import (
     ACTIONS,
     DIRECTIONS,
@@ -38,7 +39,6 @@ from understudy.envs.grid.codes import (
 )
 from understudy.envs.grid.layouts import DRAWS, lay_out, rules_of
 from understudy.envs.grid.vision import OFFSETS, VISIBLE
-from understudy.envs.text_env import EnvError
 
 MAX_STEPS = 150
 _EMPTY = pack(EMPTY)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import (
     BLUE,
     COLOURS,
@@ -28,7 +29,6 @@ from understudy.envs.grid.codes import (
     Cells,
     pack,
 )
-from understudy.envs.text_env import EnvError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -21,8 +21,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.view import Cells, Memory
-from understudy.envs.text_env import EnvError
 
 if TYPE_CHECKING:
     from minigrid.minigrid_env import MiniGridEnv

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import FORWARD, LEFT, RIGHT
-from understudy.envs.text_env import EnvError
 
 Bits = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]

@@ -10,9 +10,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.vector import State, Step, action_table, check_state
 from understudy.envs.mpe.world import Floats, Observations
-from understudy.envs.text_env import EnvError
 
 
 @dataclass

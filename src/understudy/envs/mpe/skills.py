@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.speaker_listener import COLOURS, SPEAKER
 from understudy.envs.mpe.spread import AGENT_SIZE, Spread
 from understudy.envs.mpe.tag import ADVERSARY_SIZE, CATCH, OBSTACLE_SIZE, PREY_SIZE, Tag, outside
 from understudy.envs.mpe.view import View, hunts, look
 from understudy.envs.mpe.words import goals
 from understudy.envs.mpe.world import DAMPING, DT, PUSHES, Floats, Ints, Task, lengths
-from understudy.envs.text_env import EnvError
 
 HORIZON = 3
 """Steps of coasting a mover thinks ahead."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.world import (
     Bodies,
     Floats,
@@ -13,7 +14,6 @@ from understudy.envs.mpe.world import (
     lengths,
     relative,
 )
-from understudy.envs.text_env import EnvError
 
 ADVERSARY_SIZE, PREY_SIZE, OBSTACLE_SIZE = 0.075, 0.05, 0.2
 CATCH = 10.0

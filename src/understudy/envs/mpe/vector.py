@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.speaker_listener import SpeakerListener
 from understudy.envs.mpe.spread import Spread
 from understudy.envs.mpe.tag import Tag
 from understudy.envs.mpe.world import Floats, Ints, Observations, Task, World
-from understudy.envs.text_env import EnvError
 
 TASKS: dict[str, type[Spread] | type[Tag] | type[SpeakerListener]] = {
     task.name: task for task in (Spread, Tag, SpeakerListener)

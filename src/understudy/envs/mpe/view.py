@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.speaker_listener import SPEAKER, SpeakerListener
 from understudy.envs.mpe.spread import Spread
 from understudy.envs.mpe.tag import Tag
 from understudy.envs.mpe.world import Floats, Task
-from understudy.envs.text_env import EnvError
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.mpe.speaker_listener import COLOURS, SPEAKER
 from understudy.envs.mpe.spread import Spread
 from understudy.envs.mpe.tag import Tag
 from understudy.envs.mpe.view import View, hunts, look
 from understudy.envs.mpe.world import Floats, Ints, Task, lengths
-from understudy.envs.text_env import EnvError
 
 AT = 0.1
 """Metres within which an agent stands on a landmark."""

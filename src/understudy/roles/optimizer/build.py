@@ -5,14 +5,14 @@ from __future__ import annotations
 from gymnasium import spaces
 
 from understudy.envs.control.vector import Arena
+from understudy.envs.search.policies import Kind, Policy, Scale, make_policy
+from understudy.envs.search.task import Task
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.combine import WIDE, Hybrid, Portfolio
 from understudy.roles.optimizer.config import Name, OptimizerConfig, PolicyShape
 from understudy.roles.optimizer.evolution import CMAES, CatCMA
 from understudy.roles.optimizer.planning import Planner
-from understudy.roles.optimizer.policies import Kind, Policy, Scale, make_policy
 from understudy.roles.optimizer.proposers import ARS, Proposer, RandomSearch
-from understudy.roles.optimizer.task import Task
 from understudy.run.errors import ConfigError
 
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from understudy.envs.search.space import Floats, Point, Space
 from understudy.roles.optimizer.proposers import Proposal, Proposer
-from understudy.roles.optimizer.space import Floats, Point, Space
 from understudy.roles.optimizer.trials import Trial, Trials
 
 ELITE = 0.25

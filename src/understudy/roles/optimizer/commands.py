@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from understudy.data.jsonl import DataError
-from understudy.envs.control.register import EnvError
+from understudy.envs.base import EnvError
 from understudy.envs.control.tabular_optimum import optimum_of
 from understudy.envs.control.vector import Arena
+from understudy.envs.search.policies import Scale
+from understudy.envs.search.task import Task
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import (
@@ -24,8 +26,6 @@ from understudy.roles.optimizer.config import (
     PolicyShape,
 )
 from understudy.roles.optimizer.evaluation import held_out
-from understudy.roles.optimizer.policies import Scale
-from understudy.roles.optimizer.task import Task
 from understudy.roles.optimizer.train import train
 from understudy.run.files import on_disk, replace_file
 from understudy.run.metrics import read

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from understudy.envs.search.space import Floats, Point
+from understudy.envs.search.task import Move, Task
 from understudy.ops.stats import bootstrap_ci
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.proposers import Proposal
-from understudy.roles.optimizer.space import Floats, Point
-from understudy.roles.optimizer.task import Task
-from understudy.roles.optimizer.trials import Move, Trial, Trials, summed
+from understudy.roles.optimizer.trials import Trial, Trials, summed
 
 Seed = Callable[[int], int]
 """The seed of the i-th episode, the same for all points."""

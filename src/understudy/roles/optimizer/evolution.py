@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from understudy.envs.search.space import Floats, Point, Space
 from understudy.roles.optimizer.proposers import Proposal, pack, unpack
-from understudy.roles.optimizer.space import Floats, Point, Space
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.errors import ConfigError
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from understudy.envs.control.tabular_optimum import discounted
 from understudy.envs.control.vector import Table
+from understudy.envs.search.space import Point, Space
 from understudy.roles.optimizer.proposers import Proposal
-from understudy.roles.optimizer.space import Point, Space
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.errors import ConfigError
 

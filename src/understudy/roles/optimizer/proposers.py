@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from understudy.roles.optimizer.space import Floats, Ints, Point, Space
+from understudy.envs.search.space import Floats, Ints, Point, Space
 from understudy.roles.optimizer.trials import Trial, Trials
 
 

@@ -19,6 +19,9 @@ import numpy as np
 from gymnasium import spaces
 
 from understudy.envs.control.vector import Arena
+from understudy.envs.search.policies import Scale
+from understudy.envs.search.space import Point
+from understudy.envs.search.task import Moments, Task, measure
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import OptimizerConfig
@@ -32,10 +35,7 @@ from understudy.roles.optimizer.evaluation import (
     noisy,
     race,
 )
-from understudy.roles.optimizer.policies import Scale
 from understudy.roles.optimizer.proposers import Proposer
-from understudy.roles.optimizer.space import Point
-from understudy.roles.optimizer.task import Moments, Task, measure
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
 from understudy.run.files import on_disk, replace_file

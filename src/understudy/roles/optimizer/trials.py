@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.data.jsonl import DataError, read_rows
-from understudy.roles.optimizer.space import Point
+from understudy.envs.search.space import Point
+from understudy.envs.search.task import Move
 from understudy.run.files import on_disk, replace_file, sync
 
-Move = tuple[int, int, int, float, bool, int]
-"""State, index of the action, next state, reward, whether the episode ended, how often."""
 PRIOR_WEIGHT = 3.0
 """A trial's spread counts as if this many episodes of the common spread were among its own."""
 

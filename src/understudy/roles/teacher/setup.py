@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from understudy.envs.base import EnvError
 from understudy.envs.grid.codes import ACTIONS
 from understudy.envs.grid.doorkey import DoorKeyVector
 from understudy.envs.grid.egocentric import vocabulary
@@ -18,7 +19,6 @@ from understudy.envs.grid.layouts import RULES
 from understudy.envs.grid.minigrid import MinigridVector
 from understudy.envs.grid.plans import INSTRUCTIONS
 from understudy.envs.mpe.vector import TASKS, MpeVector
-from understudy.envs.text_env import EnvError
 from understudy.lm.open import opened
 from understudy.lm.spec import parse_spec
 from understudy.roles.teacher.advice import GoalTeacher, PlanTeacher, Teacher

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from understudy.roles.optimizer.policies import Linear, Scale, Table, make_policy
-from understudy.run.errors import ConfigError
+from understudy.envs.base import EnvError
+from understudy.envs.search.policies import Linear, Scale, Table, make_policy
 
 SEEN = spaces.Box(-np.inf, np.inf, (3,), np.float32)
 PUSH = spaces.Box(np.array([-1, -0.5], np.float32), np.array([1, 2], np.float32))
@@ -103,11 +103,11 @@ def test_numbers_are_cut_into_bins() -> None:
 
 
 def test_what_cannot_be_is_told() -> None:
-    with pytest.raises(ConfigError, match="use --policy table"):
+    with pytest.raises(EnvError, match="use --policy table"):
         make_policy("linear", spaces.Discrete(4), spaces.Discrete(2))
-    with pytest.raises(ConfigError, match="too large"):
+    with pytest.raises(EnvError, match="too large"):
         make_policy("table", spaces.Box(-1, 1, (8,)), spaces.Discrete(2), bins=5)
-    with pytest.raises(ConfigError, match="cannot act"):
+    with pytest.raises(EnvError, match="cannot act"):
         make_policy("linear", SEEN, spaces.MultiDiscrete([2, 2]))
-    with pytest.raises(ConfigError, match="cannot act"):
+    with pytest.raises(EnvError, match="cannot act"):
         make_policy("table", spaces.Discrete(2), spaces.Box(-np.inf, np.inf, (1,)))

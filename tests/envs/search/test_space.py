@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from understudy.roles.optimizer.space import SpaceError, box, choices
+from understudy.envs.search.space import SpaceError, box, choices
 
 MIXED = box(["a", "b"], -6.0, 6.0, 0.1) + choices(["c", "d"], 4)
 

@@ -11,11 +11,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from understudy.envs.control.vector import Act, Arena, Played, Seen
-from understudy.roles.optimizer.policies import Bound, Policy, Scale, Table
-from understudy.roles.optimizer.space import Point
-from understudy.roles.optimizer.trials import Move
+from understudy.envs.search.policies import Bound, Policy, Scale, Table
+from understudy.envs.search.space import Point
 
 Floats = NDArray[np.float64]
+Move = tuple[int, int, int, float, bool, int]
+"""State, index of the action, next state, reward, whether the episode ended, how often."""
 LEAST_SPREAD = 1e-6
 """An observation that varies less is left unscaled."""
 

@@ -15,9 +15,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from understudy.envs.base import EnvError
 from understudy.envs.control.vector import Act
-from understudy.roles.optimizer.space import Space, box, choices
-from understudy.run.errors import ConfigError
+from understudy.envs.search.space import Space, box, choices
 
 Kind = Literal["linear", "table", "values"]
 Floats = NDArray[np.float64]
@@ -95,7 +95,7 @@ class Linear(Policy):
         """Weights within ± `limit` by `step`; `rank` 0 is a whole matrix.
 
         Raises:
-            ConfigError: neither a Box nor a Discrete space of actions.
+            EnvError: neither a Box nor a Discrete space of actions.
         """
         self.scale, self.bias, self.actions = scale, bias, actions
         self.inputs = int(np.prod(observations.shape))
@@ -105,7 +105,7 @@ class Linear(Policy):
         elif isinstance(actions, spaces.Box) and len(actions.shape) == 1:
             self.outputs = int(actions.shape[0])
         else:
-            raise ConfigError(f"policy: linear cannot act in {actions}; it needs Box or Discrete")
+            raise EnvError(f"policy: linear cannot act in {actions}; it needs Box or Discrete")
         self.rank = rank if 0 < rank < min(self.inputs, self.outputs) else 0
         self.space = box(self._names(), -limit, limit, step)
 
@@ -200,7 +200,7 @@ class Table(Policy):
         """`limit` and `step` are of the values.
 
         Raises:
-            ConfigError: more than `MOST_STATES` states, or a space that cannot be cut into bins.
+            EnvError: more than `MOST_STATES` states, or a space that cannot be cut into bins.
         """
         self.scale, self.bins, self.values = scale, bins, values
         self.binned = isinstance(observations, spaces.Box)
@@ -211,9 +211,9 @@ class Table(Policy):
         elif isinstance(observations, spaces.Discrete):
             self.states = int(observations.n)
         else:
-            raise ConfigError(f"policy: a table cannot observe {observations}")
+            raise EnvError(f"policy: a table cannot observe {observations}")
         if self.states > MOST_STATES:
-            raise ConfigError(
+            raise EnvError(
                 f"policy: a table of {self.states} states is too large (at most {MOST_STATES}); "
                 "use fewer bins, or --policy linear"
             )
@@ -270,9 +270,7 @@ def _offered(actions: spaces.Space[Any], bins: int) -> Array:
         edges = zip(actions.low, actions.high, strict=True)
         parts = np.meshgrid(*(np.linspace(low, high, bins) for low, high in edges), indexing="ij")
         return np.stack([part.ravel() for part in parts], axis=1).astype(np.float32)
-    raise ConfigError(
-        f"policy: a table cannot act in {actions}; it needs Discrete or a bounded Box"
-    )
+    raise EnvError(f"policy: a table cannot act in {actions}; it needs Discrete or a bounded Box")
 
 
 def make_policy(
@@ -290,7 +288,7 @@ def make_policy(
     """The policy class of a name, over an environment's spaces.
 
     Raises:
-        ConfigError: it cannot observe or act in these spaces.
+        EnvError: it cannot observe or act in these spaces.
     """
     size = int(np.prod(observations.shape)) if isinstance(observations, spaces.Box) else 1
     scale = scale or Scale.none(size)
@@ -299,5 +297,5 @@ def make_policy(
             observations, actions, scale, values=kind == "values", bins=bins, limit=limit, step=step
         )
     if not isinstance(observations, spaces.Box):
-        raise ConfigError(f"policy: linear cannot observe {observations}; use --policy table")
+        raise EnvError(f"policy: linear cannot observe {observations}; use --policy table")
     return Linear(observations, actions, scale, bias=bias, rank=rank, limit=limit, step=step)
