@@ -211,6 +211,8 @@ def _check(top: _Table, study: Study) -> None:
     for report in study.reported:
         if report.budget:
             table = top.table("reported").table(report.name)
+            if report.low != 0:
+                raise table.wrong("low", f"is {report.low:g}; what has a budget begins at 0")
             table.named(
                 "budget", report.budget, received or ["(a derived variable, rule received)"]
             )
