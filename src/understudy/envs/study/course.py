@@ -153,25 +153,32 @@ class Memory:
         return found
 
 
-def states(study: Study, cohort: Cohort) -> Floats:
-    """[R, D] what was known before each decision of a cohort, from its rows before it.
+def states(study: Study, cohort: Cohort) -> tuple[Floats, Floats]:
+    """What was known before each decision of a cohort, from its rows before it.
 
     Args:
         study: the declaration.
         cohort: people with the columns of the study's day, part, action and derived variables.
+
+    Returns:
+        [R, D] before each decision, and [P, D] after each person's last.
     """
-    n, names = len(cohort), study.names
+    n, names, parts = len(cohort), study.names, len(study.parts)
     memory = Memory(study, n)
-    found = np.zeros((cohort.rows, len(study.features())))
+    before, ends = np.zeros((cohort.rows, len(study.features()))), memory.state()
     for t in range(int(cohort.lengths.max(initial=0))):
         rows = np.flatnonzero(cohort.lengths > t)
         at = cohort.starts[rows] + t
         day, part = (cohort[c][at].astype(np.int64) for c in (names.day, names.part))
         memory.enter(rows, day, part)
-        found[at] = memory.state()[rows]
+        before[at] = memory.state()[rows]
         derived = {d.name: cohort[d.name][at] for d in study.derived}
         memory.after(rows, cohort[names.action][at].astype(np.int64), derived)
-    return found
+        over = rows[cohort.lengths[rows] == t + 1]
+        evening = memory.part[over] == parts - 1
+        memory.enter(over, memory.day[over] + evening, (memory.part[over] + 1) % parts)
+        ends[over] = memory.state()[over]
+    return before, ends
 
 
 @dataclass(frozen=True, slots=True)
