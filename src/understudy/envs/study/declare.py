@@ -152,6 +152,15 @@ class Study:
             return min(0.0, most * of.low), high
         return min(0.0, of.low), max(0.0, of.high)
 
+    def reward_range(self) -> tuple[float, float]:
+        """The least and greatest reward; a value over another counts as a share of it."""
+        low = high = 0.0
+        for term in self.reward:
+            edges = (0.0, 1.0) if term.over else self.range_of(term.value)
+            low += min(term.weight * edge for edge in edges)
+            high += max(term.weight * edge for edge in edges)
+        return low, high
+
     def whole(self, name: str) -> bool:
         """Whether a derived variable takes whole numbers only."""
         derived = self.derivation(name)

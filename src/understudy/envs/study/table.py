@@ -7,6 +7,8 @@ would be counted again in the evening. `measures` has what each decision added i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from understudy.envs.study.course import rewards
 from understudy.envs.study.declare import RUNNING, Derived, Study
 from understudy.ops.cohort import Bools, Cohort, Column, Floats
 
+MOST_LEVELS = 40
+"""A measure with more whole numbers than these is counted in twenty steps."""
 CLOSE = 1e-4
 """Rewards and standard deviations in files may be rounded to this."""
 
@@ -54,40 +58,88 @@ def added(study: Study, cohort: Cohort, name: str) -> Floats:
     return now - np.where(follows(study, cohort), before, 0.0)
 
 
-def measures(study: Study, cohort: Cohort) -> dict[str, Floats]:
-    """[R] each: what happened after each decision, as numbers that can be compared between cohorts.
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number that is told of every decision, and compared between cohorts."""
+
+    name: str
+    source: str
+    """The column it comes from."""
+    low: float
+    high: float
+    step: float
+    """Between the levels at which it is counted; its own where it has one."""
+    kind: Literal["as it is", "added", "mean"]
+
+    @property
+    def levels(self) -> Floats:
+        """[L] from `low` to `high`."""
+        return np.linspace(self.low, self.high, round((self.high - self.low) / self.step) + 1)
+
+
+def measures(study: Study) -> tuple[Measure, ...]:
+    """What is told of each decision.
 
     Running totals become what was added (`X.new`), other derived variables are as they are, scalar
     reports are as they are, a list of ratings becomes its mean (`X.mean`, NaN where it is empty).
     Messages sent are the action itself, and left out.
     """
-    found: dict[str, Floats] = {}
+    return tuple(_measures(study))
+
+
+def _measures(study: Study) -> Iterator[Measure]:
     for derived in study.derived:
+        name, (low, high) = derived.name, study.range_of(derived.name)
         if derived.rule == "received":
             continue
+        step = _step(study, derived)
         if derived.rule in RUNNING:
-            found[f"{derived.name}.new"] = added(study, cohort, derived.name)
+            if derived.rule == "sum" and not study.report(derived.of).budget:
+                low, high = study.report(derived.of).low, study.report(derived.of).high
+                step = _coarse(low, high, study.report(derived.of).kind != "number")
+            yield Measure(f"{name}.new", name, low, high, step, "added")
         else:
-            found[derived.name] = cohort[derived.name]
+            yield Measure(name, name, low, high, step, "as it is")
     for report in study.reported:
-        if report.name not in cohort.columns or _is_told(study, report.name):
+        low, high = report.low, report.high
+        if report.kind == "ratings":
+            step = 0.5 if high - low <= MOST_LEVELS / 2 else _coarse(low, high, False)
+            yield Measure(f"{report.name}.mean", report.name, low, high, step, "mean")
+        elif not any(d.rule == "sum" and d.of == report.name for d in study.derived):
+            step = _coarse(low, high, report.kind == "whole")
+            yield Measure(report.name, report.name, low, high, step, "as it is")
+    name, (low, high) = study.names.reward, study.reward_range()
+    yield Measure(name, name, low, high, _coarse(low, high, False), "as it is")
+
+
+def _step(study: Study, derived: Derived) -> float:
+    low, high = study.range_of(derived.name)
+    if derived.rule == "median" and study.report(derived.of).kind != "number":
+        return 0.5 if high - low <= MOST_LEVELS / 2 else _coarse(low, high, False)
+    return _coarse(low, high, study.whole(derived.name))
+
+
+def _coarse(low: float, high: float, whole: bool) -> float:
+    if whole and high - low <= MOST_LEVELS:
+        return 1.0
+    return max((high - low) / 20, 1e-9)
+
+
+def measured(study: Study, cohort: Cohort) -> dict[str, Floats]:
+    """[R] each: the measures of a cohort that it has the columns for."""
+    found: dict[str, Floats] = {}
+    for measure in measures(study):
+        if measure.source not in cohort.columns:
             continue
-        values = cohort[report.name]
-        if values.ndim == 2:
+        values = cohort[measure.source]
+        if measure.kind == "added":
+            values = added(study, cohort, measure.source)
+        elif measure.kind == "mean":
             there = ~np.isnan(values)
-            total = np.where(there, values, 0.0).sum(axis=1)
-            n = there.sum(axis=1)
-            mean = np.full(len(values), np.nan)
-            found[f"{report.name}.mean"] = np.divide(total, n, out=mean, where=n > 0)
-        else:
-            found[report.name] = values
-    found[study.names.reward] = cohort[study.names.reward]
+            n, total = there.sum(axis=1), np.where(there, values, 0.0).sum(axis=1)
+            values = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+        found[measure.name] = values
     return found
-
-
-def _is_told(study: Study, name: str) -> bool:
-    """Whether a report is nothing but what is added to the sum derived from it."""
-    return any(d.rule == "sum" and d.of == name for d in study.derived)
 
 
 def variables(study: Study) -> tuple[Column, ...]:
