@@ -164,8 +164,7 @@ def _not_negative(table: Floats) -> Floats:
 def _profile(
     rows: Rows, weight: Floats, hidden_below: int, unit: Literal["rows", "people"]
 ) -> Profile:
-    person, n = rows.cohort.person, len(rows.cohort)
-    count = _Counter(person, weight, hidden_below)
+    count = _Counter(rows.cohort.person, weight, hidden_below)
     at = {name: _nearest(rows.values[name], levels) for name, levels in rows.levels.items()}
     measures: dict[str, Counts] = {}
     for name, levels in rows.levels.items():
@@ -178,13 +177,12 @@ def _profile(
         low, high = float(levels[0]), float(levels[-1])
         per = series(rows, rows.values[name])
         half, tenth = (high - low) / 2, (high - low) / 10
-        people = np.arange(n)
         measures[name] = Counts(
             levels,
             count.rows(there, by, (len(rows.parts), len(rows.actions), size)),
             count.rows(moved, step, (len(rows.actions), size, size)),
             *(
-                count.people(people, values, edges)
+                count.people(values, edges)
                 for values, edges in (
                     (per.mean, (low, high)),
                     (per.sd, (0.0, half)),
@@ -224,9 +222,9 @@ class _Counter:
         coarse_a, coarse_b = a * COARSE // of_a, b * COARSE // of_b
         return self.rows(there, coarse_a * COARSE + coarse_b, (COARSE, COARSE))
 
-    def people(self, people: Ints, values: Floats, edges: tuple[float, float]) -> Floats:
+    def people(self, values: Floats, edges: tuple[float, float]) -> Floats:
         cell = _nearest(np.clip(values, *edges), np.linspace(*edges, GRID))
-        table = np.bincount(cell[people][cell >= 0], minlength=GRID).astype(np.float64)
+        table = np.bincount(cell[cell >= 0], minlength=GRID).astype(np.float64)
         table[table < self._hidden_below] = 0.0
         return table
 
@@ -277,7 +275,7 @@ def series(rows: Rows, values: Floats) -> Series:
     pair &= ~rows.cohort.first
     product = np.zeros(len(x))
     product[1:] = off[1:] * off[:-1]
-    joint = np.bincount(person[pair], product[pair], n)
+    joint = np.bincount(person[pair], product[pair], n).astype(np.float64)
     carry = _over(joint, square, (count >= 3) & (square > 0))
     return Series(mean, sd, carry, slope, swing)
 
