@@ -1,5 +1,7 @@
-"""How like a reference cohort another one is. People are the unit: rows of one person are not
-independent, so intervals, tests and noise floors resample or split people, never rows.
+"""How like a reference cohort another one is.
+
+People are the unit: rows of one person are not independent, so intervals, tests and noise floors
+resample or split people, never rows.
 """
 
 from __future__ import annotations
@@ -224,7 +226,7 @@ def survival(last_day: Ints, days: int) -> Floats:
         last_day: [..., P] the day of each person's last row.
         days: of the study; nobody is lost to follow-up before its end but by leaving.
     """
-    return (last_day[..., None] > np.arange(days)).mean(axis=-2) + 0.0
+    return (last_day[..., None] > np.arange(days)).mean(axis=-2)
 
 
 def compare_survival(
