@@ -30,8 +30,8 @@ def person_features(rows: Rows) -> Floats:
     people, person = len(rows.cohort), rows.cohort.person
     length = np.maximum(rows.cohort.lengths, 1)
     columns: list[Floats] = [np.log(length)]
-    for action in range(1, len(rows.actions)):
-        columns.append(np.bincount(person, rows.action == action, people) / length)
+    sent = [rows.action == action for action in range(1, len(rows.actions))]
+    columns += [np.bincount(person, one, people) / length for one in sent]
     repeats = ~rows.cohort.first
     for values in rows.values.values():
         found = series(rows, values)
