@@ -41,7 +41,7 @@ def resampled_days(
     new = cohort.first.copy()
     new[1:] |= day[1:] != day[:-1]
     begins = np.flatnonzero(new)
-    sizes = np.diff(np.append(begins, cohort.rows))
+    sizes: Ints = np.diff(np.append(begins, cohort.rows))
     days = np.bincount(cohort.person[begins], minlength=len(cohort))
     taken: list[Ints] = []
     dates: list[Ints] = []
@@ -49,7 +49,7 @@ def resampled_days(
     for person in range(people):
         chosen = rng.integers(len(begins), size=int(days[rng.integers(len(cohort))]))
         for date, index in enumerate(chosen.tolist()):
-            taken.append(np.arange(begins[index], begins[index] + sizes[index]))
+            taken.append(np.arange(int(sizes[index])) + begins[index])
             dates.append(np.full(sizes[index], date))
         lengths[person] = sizes[chosen].sum()
     rows = np.concatenate(taken)
