@@ -65,7 +65,7 @@ class Simulate:
         block, place = divmod(index, PEOPLE * MOMENTS)
         moments = _block(self._source, FIRST_SEED[self.split] + block)
         moment = moments[place]
-        question = self.lines.question(*moment["told"], moment["room"])
+        question = self.lines.question(*moment["told"], room=moment["room"])
         return Problem(
             id=f"{self.split}-{index}",
             question=question,

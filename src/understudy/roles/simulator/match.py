@@ -72,8 +72,8 @@ class Tilt:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Tilt:
         """From `state`."""
-        arrays = {name: np.array(state[name], float) for name in ("table", "values")}
-        return cls(**arrays, **{name: float(state[name]) for name in ("middle", "own", "last")})
+        table, values = np.array(state["table"], float), np.array(state["values"], float)
+        return cls(table, values, state["middle"], state["own"], state["last"])
 
 
 @dataclass(frozen=True)

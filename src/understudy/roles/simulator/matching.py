@@ -10,7 +10,7 @@ import numpy as np
 
 from understudy.envs.study.declare import Reported, Study
 from understudy.envs.study.lines import Lines
-from understudy.envs.study.persona import Trait, traits
+from understudy.envs.study.persona import traits
 from understudy.lm.base import Piece, Reply, Steer
 from understudy.ops.cohort import Floats
 from understudy.ops.cohort_statistics import Counts, Profile
@@ -70,7 +70,7 @@ class Matching:
         rows: dict[str, list[Any]] = {field.name: [] for field in self.fields}
         for asked, reply in heard:
             steered = iter(reply.steered)
-            for field, pieces in zip(self._order(asked, reply.text), steered, strict=False):
+            for field, pieces in zip(self._order(asked, reply.text), steered, strict=True):
                 own, last = self._deviations(field, asked)
                 logprobs = np.full(len(field.aims.values), -np.inf)
                 for piece, logprob in pieces:
@@ -113,7 +113,7 @@ class Matching:
             return [before]
         width = len(self._lines.code(report, report.high))
         most = asked.room.caps[report.name][2]
-        return [before + rf"\d:\d{{{j * width}}}" for j in range(most)]
+        return [before + rf"[{j + 1}-9]:\d{{{j * width}}}" for j in range(most)]
 
     def _possible(self, field: Field, asked: Asked) -> range:
         """The digits that may stand at a place of a field."""
@@ -146,7 +146,7 @@ def _fields(study: Study, profile: Profile) -> list[Field]:
         report, counts = study.report(trait.reported), profile.measures.get(trait.measure)
         kind: Literal["count", "value"] = "count" if trait.kind == "rate" else "value"
         values = np.arange(10.0) if kind == "count" else _values(lines, report)
-        aims = _aims(study, trait, counts, values)
+        aims = _aims(study, counts, values)
         found.append(Field(f"{kind} of {report.name}", kind, report, place, aims))
     if study.drop_out is not None:
         found.append(Field(LEAVE, "leave", None, -1, _leaving(study, profile)))
@@ -160,7 +160,7 @@ def _values(lines: Lines, report: Reported) -> Floats:
     return np.array([lines.value(report, f"{tens}5") for tens in range(10)])
 
 
-def _aims(study: Study, trait: Trait, counts: Counts | None, values: Floats) -> Aims:
+def _aims(study: Study, counts: Counts | None, values: Floats) -> Aims:
     shape = (len(study.parts), len(study.actions), len(values))
     if counts is None or counts.table.sum() <= 0:
         return Aims(values, np.full(shape, 1 / len(values)), 0.0, None, None)

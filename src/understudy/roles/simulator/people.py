@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,8 @@ class LanguagePeople:
     tally: Tally = field(default_factory=Tally)
     heard: list[tuple[Asked, Reply]] | None = None
     """Where it is a list, every question and reply is noted there."""
+    watch: Callable[[Tally], None] | None = None
+    """Called before each moment; what it raises ends the cohort."""
 
     def __post_init__(self) -> None:
         self.personas: Floats = recruit(self.study, self.profile, self.n, self.rng)
@@ -59,6 +61,8 @@ class LanguagePeople:
 
     def respond(self, course: Course, actions: Ints) -> tuple[Reports, Bools]:
         """One request for each person who is still there, all in flight together."""
+        if self.watch is not None:
+            self.watch(self.tally)
         caps, memory = course.caps(actions), course.memory
         here = np.flatnonzero(~self._gone)
         asked = [

@@ -117,12 +117,11 @@ class Worded:
         for report in self.study.reported:
             low, high, most = room.caps[report.name]
             kind = float if report.kind == "number" else int
-            bounds = {"ge": kind(low), "le": kind(high)}
             if report.kind == "ratings":
                 one = Annotated[int, Field(ge=int(low), le=int(high))]
                 fields[report.name] = (list[one], Field(max_length=most))
             else:
-                fields[report.name] = (kind, Field(**bounds))
+                fields[report.name] = (kind, Field(ge=kind(low), le=kind(high)))
         if room.may_leave:
             fields[LEAVES] = (bool, Field())
         return create_model("Report", **fields)

@@ -1,0 +1,167 @@
+"""A cohort of people played by a language model: aggregates in, pilot cohorts, the cohort out.
+
+Everything is a function of the configuration and of the model's answers, and every answer is on
+disk before the next is asked for. A run that was stopped is played again from its recording up to
+where it was, without asking anything twice.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from understudy.data.cohort import write_cohort
+from understudy.data.jsonl import DataError
+from understudy.envs.study.declare import Study
+from understudy.envs.study.play import play
+from understudy.envs.study.policies import uniform
+from understudy.envs.study.truth import parameters
+from understudy.lm.base import ChatLM, Reply
+from understudy.lm.open import can_steer
+from understudy.lm.spec import parse_spec
+from understudy.ops.cohort import Cohort
+from understudy.ops.cohort_statistics import Profile, from_json, to_json
+from understudy.roles.simulator.cohorts import generate_truth, layout, profile, read
+from understudy.roles.simulator.config import GenerateConfig, SourceConfig
+from understudy.roles.simulator.matching import Matching
+from understudy.roles.simulator.people import LanguagePeople, Tally
+from understudy.roles.simulator.prompt import Asked, Prompts, Short, Worded
+from understudy.run.files import on_disk, replace_file
+from understudy.run.progress import Progress
+from understudy.run.run import Run
+from understudy.run.seed import Seeds
+
+COHORT, REFERENCE, PROFILE = "cohort.csv", "reference.csv", "profile.json"
+WEIGHTS, CARD = "weights.json", "generate.json"
+
+
+Heard = list[tuple[Asked, Reply]]
+
+
+class _Enough(Exception):
+    """A signal asked the cohort to stop."""
+
+
+def source_of(source: SourceConfig, study: Study, seeds: Seeds) -> tuple[Cohort | None, Profile]:
+    """The reference people, where there are any, and what is told of them.
+
+    Raises:
+        DataError: a file that cannot be read, or is no cohort of this study.
+    """
+    if source.profile is not None:
+        return None, read_profile(Path(source.profile), study)
+    if source.data is not None:
+        people = read(Path(source.data), study)
+    else:
+        given = parameters(source.truth)
+        people = generate_truth(study, given, source.people, uniform(study), seeds.integer("truth"))
+    told = profile(
+        people, study, hidden_below=source.hidden_below, epsilon=source.epsilon or None,
+        rng=seeds.generator("privacy"),
+    )  # fmt: skip
+    return people, told
+
+
+def read_profile(path: Path, study: Study) -> Profile:
+    """The aggregates in a file.
+
+    Raises:
+        DataError: no such file, no profile, or one of another study.
+    """
+    try:
+        told = from_json(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+    if told.parts != study.parts or told.actions != tuple(a.name for a in study.actions):
+        raise DataError(f"{path}: a profile of another study than {study.name}")
+    return told
+
+
+def write_profile(path: Path, told: Profile) -> None:
+    """The aggregates as JSON."""
+    with on_disk(path):
+        replace_file(path, _json(to_json(told)))
+
+
+def is_short(config: GenerateConfig) -> bool:
+    """Whether the model is asked in the short form."""
+    if config.ask.style == "auto":
+        return parse_spec(config.lm).kind == "pocket"
+    return config.ask.style == "short"
+
+
+def generate(
+    config: GenerateConfig, study: Study, told: Profile, lm: ChatLM, run: Run
+) -> Cohort | None:
+    """Plays the cohort and writes it; None if a signal came first.
+
+    Args:
+        config: the settings.
+        study: what they take part in.
+        told: the aggregates; nothing else is known of real people here.
+        lm: who plays.
+        run: where everything is written.
+    """
+    matching = None
+    if is_short(config) and config.ask.match and can_steer(lm):
+        matching = Matching(study, told)
+    prompts: Prompts = Short(study, told, matching) if is_short(config) else Worded(study, told)
+    rounds = config.ask.pilot_rounds if matching is not None else 0
+    total = study.steps * (rounds * config.ask.pilot_people + config.people)
+    with Progress(total, f"{config.lm} plays {study.name}", enabled=run.config.progress) as bar:
+        asked = 0
+
+        def watch(tally: Tally) -> None:
+            if run.stop_requested:
+                raise _Enough
+            bar.update(asked + tally.asked, unusable=tally.unusable)
+
+        def cohort(name: str, n: int, heard: Heard | None) -> tuple[Cohort, Tally]:
+            nonlocal asked
+            people = LanguagePeople(
+                study, lm, prompts, told, n, run.seeds.generator("people", name),
+                run.seeds.integer("answers", name) % 2**31, config.ask.temperature,
+                heard=heard, watch=watch,
+            )  # fmt: skip
+            rng = run.seeds.generator("actions", name)
+            made = play(study, people, uniform(study), n, rng, f"{name.split()[0]}-")
+            asked += people.tally.asked
+            return made, people.tally
+
+        try:
+            for number in range(rounds):
+                assert matching is not None
+                heard: Heard = []
+                cohort(f"pilot {number}", config.ask.pilot_people, heard)
+                matching.learn(heard)
+            made, tally = cohort("person", config.people, None)
+        except _Enough:
+            return None
+    _write(run, study, made, matching, tally)
+    return made
+
+
+def _write(run: Run, study: Study, made: Cohort, matching: Matching | None, tally: Tally) -> None:
+    write_cohort(run.path / COHORT, made, layout(study))
+    card = {
+        "people": len(made),
+        "decisions": made.rows,
+        "asked": tally.asked,
+        "unusable": tally.unusable,
+        "first_unusable": tally.first_unusable,
+        "matched": matching is not None,
+        "reward": float(np.mean(made[study.names.reward])),
+    }
+    with on_disk(run.path):
+        if matching is not None:
+            replace_file(run.path / WEIGHTS, _json(matching.state()))
+        replace_file(run.path / CARD, _json(card))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value) + "\n").encode()
