@@ -296,7 +296,7 @@ def test_telling_apart():
     moved[:, 0] += 2
     wide[:, 3] *= 4  # another spread, the same mean
     for other in (moved, wide):
-        assert tell_apart(real, other, rng).auc.low > 0.75
+        assert tell_apart(real, other, rng).auc.low > 0.7
     with pytest.raises(ValueError, match="at least 2 people"):
         tell_apart(real[:1], same, rng)
 

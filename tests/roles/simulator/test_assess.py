@@ -66,7 +66,7 @@ def test_people_who_do_not_respond_are_found_out():
     assert 0 in effect.synthetic
     assert not effect.inside
     assert p < 1e-6
-    assert found.discriminator.auc.low > 0.9
+    assert found.discriminator.auc.low > 0.8
 
 
 def test_days_of_anybody_have_no_people():

@@ -8,11 +8,11 @@ import pytest
 from understudy.envs.study.declare import StudyError
 from understudy.envs.study.env import StudyVectorEnv
 from understudy.envs.study.load import load
-from understudy.envs.study.policies import always, uniform
+from understudy.envs.study.policies import uniform
 from understudy.envs.study.table import left, measured, rules
 from understudy.envs.study.truth import PARAMETERS
 from understudy.ops.cohort_statistics import Rows, profile as exact
-from understudy.ops.cohort_summary import summary
+from understudy.ops.cohort_summary import correlations, summary
 from understudy.roles.simulator.baselines import (
     Copula,
     Markov,
@@ -58,14 +58,20 @@ def test_markov_carries_over_and_the_copula_does_not():
 
 def test_the_copula_has_the_correlations():
     rng = np.random.default_rng(0)
-    copula = Copula(WHOLE, 20000)
-    drawn = copula.draw(np.ones(20000, int), np.ones(20000, int), rng)
-    rows = REAL["day_part_x"] == 1
-    rows &= REAL["action"] == 1
-    a, b = "numberRating.new", "reward"
-    real = measured(STUDY, REAL)
-    expected = np.corrcoef(real[a][rows], real[b][rows])[0, 1]
-    assert np.corrcoef(drawn[a], drawn[b])[0, 1] == pytest.approx(expected, abs=0.15)
+    n = 20000
+    drawn = Copula(WHOLE, n).draw(rng.integers(3, size=n), rng.integers(4, size=n), rng)
+    expected, names = correlations(WHOLE), list(WHOLE.measures)
+    for a, b in (
+        ("numberRating.new", "reward"),
+        ("medianRating", "ratings.mean"),
+        ("numberMediumRating.new", "numberHighRating.new"),
+    ):
+        ranks = [np.argsort(np.argsort(drawn[name] + 1e-9 * rng.random(n))) for name in (a, b)]
+        found = np.corrcoef(*ranks)[0, 1]
+        asked = expected[names.index(a), names.index(b)]
+        # Ties and marginals that depend on the action take a part of it away, never its sign.
+        assert abs(asked) > 0.1
+        assert 0.4 < found / asked < 1.3, (a, b)
 
 
 def test_a_chain_moves_as_it_was_counted():
@@ -122,11 +128,15 @@ def test_another_study():
     real = generate_truth(STEPS, PARAMETERS["responsive"], 40, uniform(STEPS), seed=0)
     whole = profile(real, STEPS)
     for how in ("markov", "copula"):
-        made = simulate(STEPS, whole, how, always(STEPS, "goal"), 40, np.random.default_rng(0))
+        made = simulate(STEPS, whole, how, uniform(STEPS), 40, np.random.default_rng(0))
         assert all(rows.all() for rows in rules(STEPS, made).values())
         assert made.lengths.tolist() == [20] * 40
-        goal = real["action"] == 1
-        assert made["steps"].mean() == pytest.approx(real["steps"][goal].mean(), rel=0.06)
+        assert made["steps"].mean() == pytest.approx(real["steps"].mean(), rel=0.08)
+        more = [
+            c["steps"][c["action"] == 1].mean() - c["steps"][c["action"] == 0].mean()
+            for c in (real, made)
+        ]
+        assert more[1] == pytest.approx(more[0], rel=0.35)
 
 
 def test_what_cannot_be():
