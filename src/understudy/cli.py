@@ -235,6 +235,22 @@ COMMANDS: dict[str, Command] = {
         _config("optimizer", "EvalConfig"),
         _command("optimizer", "run_eval", "describe_eval"),
     ),
+    "simulator profile": Command(
+        "Aggregates of a study's data: all that is told of it.",
+        _config("simulator", "ProfileConfig"),
+        _command("simulator", "run_profile"),
+    ),
+    "simulator generate": Command(
+        "A cohort of people played by a language model.",
+        _config("simulator", "GenerateConfig"),
+        _command("simulator", "run_generate", "describe_cohort"),
+        resumable=True,
+    ),
+    "simulator assess": Command(
+        "How faithful a cohort is to a reference.",
+        _config("simulator", "AssessConfig"),
+        _command("simulator", "run_assess", "describe_fidelity"),
+    ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check
     ),

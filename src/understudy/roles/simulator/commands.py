@@ -15,6 +15,7 @@ from understudy.lm.open import opened
 from understudy.roles.simulator.assess import assess
 from understudy.roles.simulator.cohorts import layout, profile, read
 from understudy.roles.simulator.config import AssessConfig, GenerateConfig, ProfileConfig
+from understudy.roles.simulator.describe import describe
 from understudy.roles.simulator.generate import (
     COHORT,
     PROFILE,
@@ -78,4 +79,5 @@ def run_assess(config: AssessConfig) -> Path:
     out = cohort.parent / FIDELITY if config.out is None else Path(config.out)
     with on_disk(out):
         replace_file(out, (json.dumps(found.to_json(), indent=1) + "\n").encode())
+        replace_file(out.with_suffix(".txt"), describe(found).encode())
     return out

@@ -25,3 +25,8 @@ def describe_cohort(run: Path) -> str:
             f"{books['done'] + books['unknown']} calls, {tokens} tokens, ${books['usd']:.4f}"
         )
     return "\n".join(lines)
+
+
+def describe_fidelity(report: Path) -> str:
+    """The fidelity report's tables."""
+    return report.with_suffix(".txt").read_text(encoding="utf-8").rstrip()
