@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from understudy.ops.cohort import Floats
 from understudy.ops.cohort_statistics import Rows
-from understudy.ops.distances import resamples, two_sided
+from understudy.ops.distances import halves, resamples, two_sided
 from understudy.ops.fidelity import Interval, interval
 
 RIDGE = 1e-9
@@ -69,7 +70,7 @@ def estimate(rows: Rows, values: Floats, weights: Floats) -> Floats:
 
 def _total(person: np.ndarray, values: Floats, people: int) -> Floats:
     """[P, ...] sums of rows [R, ...] over each person's."""
-    flat = values.reshape(len(values), -1)
+    flat = values.reshape(len(values), math.prod(values.shape[1:]))
     columns = [np.bincount(person, flat[:, j], people) for j in range(flat.shape[1])]
     return np.stack(columns, axis=1).astype(np.float64)
 
@@ -107,3 +108,45 @@ def _both(rows: Rows, name: str, rng: np.random.Generator, n: int) -> tuple[Floa
     people, values = len(rows.cohort), rows.values[name]
     point = estimate(rows, values, np.ones((1, people)))[0]
     return point, estimate(rows, values, resamples(people, n, rng))
+
+
+def response_distance(
+    real: Rows, synthetic: Rows, rng: np.random.Generator, n: int = 100
+) -> tuple[float, float]:
+    """How far all responses to actions are from the real ones, in one number.
+
+    Args:
+        real: the reference.
+        synthetic: the other cohort.
+        rng: of the splits.
+        n: how many splits.
+
+    Returns:
+        The root mean square of the differences of all effects, each in standard deviations of its
+        real measure, and the mean of the same between two random halves of the real people; NaN
+        where no real measure varies.
+    """
+    half = halves(len(real.cohort), n, rng).astype(np.float64)
+    gaps: list[Floats] = []
+    splits: list[Floats] = []
+    for name, values in real.values.items():
+        sd = np.nanstd(values) if np.isfinite(values).any() else 0.0
+        if name not in synthetic.values or not sd > 0:
+            continue
+        one, other = (
+            estimate(rows, rows.values[name], np.ones((1, len(rows.cohort))))
+            for rows in (real, synthetic)
+        )
+        gaps.append((other - one) / sd)
+        splits.append((estimate(real, values, half) - estimate(real, values, 1 - half)) / sd)
+    if not gaps:
+        return float("nan"), float("nan")
+    gap, split = (_root_mean_square(np.concatenate(x, axis=1)) for x in (gaps, splits))
+    return float(gap[0]), float(split.mean())
+
+
+def _root_mean_square(x: Floats) -> Floats:
+    """[N] over the last axis, without NaN; 0 where nothing is left."""
+    there = np.isfinite(x)
+    total = np.where(there, x, 0.0) ** 2
+    return np.sqrt(total.sum(axis=1) / np.maximum(there.sum(axis=1), 1))

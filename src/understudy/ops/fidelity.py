@@ -52,7 +52,9 @@ class Distance:
     @property
     def ratio(self) -> float:
         """The distance over its noise floor; about 0.7 for equal truths and equal numbers."""
-        return self.value / self.floor if self.floor > 0 else float("inf") * (self.value > 0)
+        if self.floor > 0:
+            return self.value / self.floor
+        return float("inf") if self.value > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

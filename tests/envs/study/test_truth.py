@@ -8,7 +8,7 @@ from gymnasium.utils.env_checker import check_env
 
 from understudy.envs.study.course import Course
 from understudy.envs.study.declare import StudyError
-from understudy.envs.study.env import StudyEnv, StudyVectorEnv, recruit_truth
+from understudy.envs.study.env import StudyEnv, StudyVectorEnv, make_truth, recruit_truth
 from understudy.envs.study.load import load
 from understudy.envs.study.play import draw, play, returns
 from understudy.envs.study.policies import always, best_schedule, schedule, true_value, uniform
@@ -198,6 +198,13 @@ def test_single_and_vector_environments_are_one():
         a, b = single.step(np.int64(action)), vector.step(np.array([action]))
         np.testing.assert_array_equal(a[0], b[0][0])
         assert a[1] == b[1][0]
+
+
+def test_by_names():
+    env = make_truth(parameters="fragile")
+    assert env.reset(seed=0)[0].shape == (25,)
+    with pytest.raises(StudyError, match="there are responsive"):
+        make_truth(parameters="nobody")
 
 
 def test_bad_names_are_told():

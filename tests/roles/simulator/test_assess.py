@@ -98,6 +98,29 @@ def test_a_copy_is_a_leak():
     assert found.variables["numberRating"].compared.distances["w1"].value == 0
 
 
+def test_responses_in_one_number():
+    """Equal truths are within noise, people who do not respond are far off."""
+    same, other = report("truth").responses, report("indifferent").responses
+    assert same[0] < 1.2 * same[1]
+    assert other[0] > 2 * other[1]
+    assert same[1] == pytest.approx(other[1], rel=0.1)  # the floor is the reference's own
+
+
+def test_people_who_never_say_anything_are_no_crash():
+    real = truth("fragile", 1)
+    empty = {k: 0 * v for k, v in real.columns.items()}
+    empty |= {k: real[k] for k in ("day_no", "day_part_x")}
+    empty["ratings"] = np.full_like(real["ratings"], np.nan)
+    found = assess(real, real.with_columns(**empty), STUDY, np.random.default_rng(0), n=30)
+    back = assess(real.with_columns(**empty), real, STUDY, np.random.default_rng(0), n=30)
+    for one in (found, back):
+        json.dumps(one.to_json(), allow_nan=False)
+        describe(one)
+    assert found.discriminator.auc.value > 0.95
+    assert found.variables["numberRating"].compared.distances["ks"].ratio > 5
+    assert back.variables["numberRating"].compared.distances["ks"].ratio == np.inf
+
+
 def test_broken_rules_are_counted():
     real = truth("responsive", 1)
     read_too_much = real["numberMessageRead"].copy()

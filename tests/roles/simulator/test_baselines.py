@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from understudy.data.jsonl import DataError
+from understudy.data.profile import read_profile, write_profile
 from understudy.envs.study.declare import StudyError
 from understudy.envs.study.env import StudyVectorEnv
 from understudy.envs.study.load import load
@@ -20,7 +22,7 @@ from understudy.roles.simulator.baselines import (
     resampled_days,
     simulate,
 )
-from understudy.roles.simulator.cohorts import generate_truth, profile, rows_of
+from understudy.roles.simulator.cohorts import check_profile, generate_truth, profile, rows_of
 
 STUDY = load("low-mood")
 STEPS = load(Path(__file__).parents[2] / "envs" / "study" / "steps.toml")
@@ -137,6 +139,22 @@ def test_another_study():
             for c in (real, made)
         ]
         assert more[1] == pytest.approx(more[0], rel=0.35)
+
+
+def test_profiles_at_rest(tmp_path: Path):
+    write_profile(tmp_path / "p.json", WHOLE)
+    again = read_profile(tmp_path / "p.json")
+    assert summary(again) == summary(WHOLE)
+    check_profile(STUDY, again)
+    with pytest.raises(StudyError, match="another study: parts of the day"):
+        check_profile(STEPS, again)
+    (tmp_path / "p.json").write_text("{}")
+    with pytest.raises(DataError, match=r"p.json: no profile: 'measures'"):
+        read_profile(tmp_path / "p.json")
+    with pytest.raises(DataError, match="no such file"):
+        read_profile(tmp_path / "q.json")
+    with pytest.raises(DataError, match="cannot write"):
+        write_profile(tmp_path / "no" / "p.json", WHOLE)
 
 
 def test_what_cannot_be():

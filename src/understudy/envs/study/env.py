@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from understudy.envs.study.course import Course, Outcome
 from understudy.envs.study.declare import Study
+from understudy.envs.study.load import load
 from understudy.envs.study.play import People
-from understudy.envs.study.truth import Parameters, Truth
+from understudy.envs.study.truth import Parameters, Truth, parameters as parameters_of
 from understudy.ops.cohort import Bools, Floats, Ints
 
 Recruit = Callable[[int, np.random.Generator], People]
@@ -29,6 +30,16 @@ Recruit = Callable[[int, np.random.Generator], People]
 def recruit_truth(study: Study, given: Parameters) -> Recruit:
     """People of known truth for the environments below."""
     return lambda n, rng: Truth(study, given, n, rng)
+
+
+def make_truth(study: str = "low-mood", parameters: str = "responsive") -> StudyEnv:
+    """One person of known truth, by names; what `gymnasium.register` wants as an entry point.
+
+    Raises:
+        StudyError: no such study or parameters.
+    """
+    declared = load(study)
+    return StudyEnv(declared, recruit_truth(declared, parameters_of(parameters)))
 
 
 class StudyVectorEnv(VectorEnv[Any, Any, Any]):

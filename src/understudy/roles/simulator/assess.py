@@ -15,7 +15,7 @@ from understudy.ops.cohort import Cohort, Floats, Ints
 from understudy.ops.cohort_statistics import Rows
 from understudy.ops.discriminator import Told, person_features, tell_apart
 from understudy.ops.distances import category_coverage, category_ratio, distances, halves, holm
-from understudy.ops.effects import Effect, compare_effects
+from understudy.ops.effects import Effect, compare_effects, response_distance
 from understudy.ops.fidelity import (
     STATISTICS,
     Compared,
@@ -92,6 +92,8 @@ class Fidelity:
     effects: tuple[Effect, ...]
     effect_p: tuple[float, ...]
     """Of a difference in each effect, corrected over all of them (Holm)."""
+    responses: tuple[float, float]
+    """The distance of all effects at once, and its noise floor; see `response_distance`."""
     leaks: dict[str, float]
 
     @property
@@ -170,6 +172,7 @@ def assess(
         discriminator=tell_apart(person_features(a), person_features(b), rng),
         effects=tuple(effects),
         effect_p=tuple(holm([e.p_differs for e in effects])),
+        responses=response_distance(a, b, rng, min(n, 100)),
         leaks=_leaks(real, synthetic, a, b, study, rng),
     )
 

@@ -96,6 +96,26 @@ def profile(
     return private_profile(rows, epsilon, rng, delta)
 
 
+def check_profile(study: Study, whole: Profile) -> None:
+    """Whether a profile is one of this study.
+
+    Raises:
+        StudyError: other parts, actions, days or measures; which.
+    """
+    pairs = (
+        ("parts of the day", study.parts, whole.parts),
+        ("actions", tuple(a.name for a in study.actions), whole.actions),
+        ("days", study.days, len(whole.last_days)),
+    )
+    for what, declared, told in pairs:
+        if declared != told:
+            raise StudyError(f"the profile is of another study: {what} {told}, not {declared}")
+    known = {m.name: m for m in measures(study)}
+    for name, counts in whole.measures.items():
+        if name not in known or not np.allclose(counts.levels, known[name].levels, atol=1e-5):
+            raise StudyError(f"the profile is of another study: measure {name!r} differs")
+
+
 def generate_truth(
     study: Study, given: Parameters, people: int, policy: Policy, seed: int
 ) -> Cohort:

@@ -82,7 +82,8 @@ def _lines(found: Fidelity, inside: float) -> Iterator[str]:
     yield ""
     told = found.discriminator.auc
     yield f"discriminator: AUC {told.value:.3f} {_range(told)} (0.5: cannot tell; 1: always)"
-    gap = found.correlations
+    gap, responses = found.correlations, found.responses
+    yield f"responses differ by {responses[0]:.3f} sd (noise floor {responses[1]:.3f})"
     yield f"correlations differ by {gap['mean']:.3f} on average (noise floor {gap['floor']:.3f})"
     stay = found.staying
     yield f"survival curves differ by {stay.value:.3f} at most (noise floor {stay.floor:.3f})"
