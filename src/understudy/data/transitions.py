@@ -98,10 +98,10 @@ class Offline:
 
     def _check_values(self) -> None:
         for name, values in (("states", self.states), ("rewards", self.rewards)):
-            bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+            bad: Bools = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1, keepdims=True)
             if bad.any():
                 raise DataError(f"offline data: {name} of {self._where(bad)} is not finite")
-        bad = (self.actions < 0) | (self.actions >= self.n_actions)
+        bad = np.logical_or(self.actions < 0, self.actions >= self.n_actions)
         if bad.any():
             raise DataError(
                 f"offline data: action {self.actions[bad][0]} of {self._where(bad)} is not one of "
@@ -172,14 +172,14 @@ class Offline:
         chosen = np.asarray(people, dtype=np.int64)
         if not len(chosen):
             raise DataError("offline data: a selection of nobody")
-        rows = np.concatenate(
-            [np.arange(self.starts[i], self.starts[i] + self.lengths[i]) for i in chosen]
-        )
+        lengths = self.lengths[chosen]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        rows = np.repeat(self.starts[chosen], lengths) + within
         return Offline(
             states=self.states[rows],
             actions=self.actions[rows],
             rewards=self.rewards[rows],
-            lengths=self.lengths[chosen],
+            lengths=lengths,
             final_states=self.final_states[chosen],
             terminal=self.terminal[chosen],
             persons=_distinct([self.persons[i] for i in chosen]),
