@@ -98,7 +98,7 @@ class Offline:
 
     def _check_values(self) -> None:
         for name, values in (("states", self.states), ("rewards", self.rewards)):
-            bad: Bools = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1, keepdims=True)
+            bad = np.isfinite(values.reshape(len(values), -1)).sum(1) < values[:1].size
             if bad.any():
                 raise DataError(f"offline data: {name} of {self._where(bad)} is not finite")
         bad = np.logical_or(self.actions < 0, self.actions >= self.n_actions)
