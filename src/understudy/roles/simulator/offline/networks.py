@@ -124,7 +124,7 @@ def train(
         (gradient,) = torch.autograd.grad(value, [networks.flat])
         if clip:
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            gradient = gradient * (clip / norm.clamp_min(1e-12)).clamp_max(1.0)
+            gradient.mul_((clip / norm.clamp_min(1e-12)).clamp_max(1.0))
         networks.flat.grad = gradient
         falling = 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.param_groups[0]["lr"] = learning_rate * (FLOOR + (1 - FLOOR) * falling)
