@@ -144,9 +144,10 @@ def linear_fqe(
     total = moments.a.sum(0) + moments.ridge * data.n * np.eye(taken.shape[1])
     weight = np.linalg.solve(total.T, moments.nu.mean(0))
     influence = moments.influence(thetas, weight[None], values)[0]
-    weights = np.bincount(data.person, np.abs(taken @ weight), data.n)
+    weights = np.zeros(data.n)
+    np.add.at(weights, data.person, np.abs(taken @ weight))
     return LinearFqe(
-        estimate=Estimate(float(values[0]), influence),
+        estimate=Estimate(float(values[0]), influence - influence.mean()),
         theta=thetas[0],
         features=features,
         moments=moments,
