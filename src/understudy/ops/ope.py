@@ -124,25 +124,31 @@ def magic(
     v0: Floats,
     rng: np.random.Generator,
     *,
+    model: Floats | None = None,
     lengths: int = 12,
     resamples: int = 200,
 ) -> Estimate:
     """MAGIC (Thomas & Brunskill 2016, section 7): the blend of g⁽ʲ⁾ of least estimated error.
 
     Minimises xᵀ (Ω̂ + b̂ b̂ᵀ) x over the simplex, Ω̂ the covariance of the g⁽ʲ⁾ and b̂ⱼ the distance
-    of g⁽ʲ⁾ from the 90 % bootstrap interval of weighted DR. The influence takes x as given.
+    of g⁽ʲ⁾ from the 90 % bootstrap interval of weighted DR. The influence takes x as given. The
+    paper takes Q̂ as given too; where the same people made it, g⁽⁻¹⁾ is not free of error, and
+    `model` tells how much.
 
     Args:
         rho: `cumulative_ratios` [n, T].
         differences: `temporal_differences` [n, T].
         v0: V̂(s₀) [n].
         rng: of the interval's resamples.
+        model: influence of each person on each g⁽ʲ⁾ through Q̂ [n, T + 1]; None for none.
         lengths: how many j are blended; −1, T − 1 and others evenly spread.
         resamples: of that interval.
     """
     n, horizon = rho.shape
     chosen = np.unique(np.linspace(0, horizon, min(lengths, horizon + 1)).astype(int))
     values, influence = partial_returns(rho, differences, v0)
+    if model is not None:
+        influence = influence + model
     counts = rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(np.float64)
     means = counts @ rho
     sums = counts @ (rho * differences)

@@ -21,7 +21,7 @@ from understudy.ops.ope import (
     weighted_doubly_robust,
 )
 from understudy.roles.simulator.offline.config import JudgeConfig
-from understudy.roles.simulator.offline.linear_fqe import linear_fqe
+from understudy.roles.simulator.offline.linear_fqe import LinearFqe, linear_fqe
 from understudy.roles.simulator.offline.policies import Policy
 
 ESTIMATORS = ("fqe", "wpdis", "dr", "magic")
@@ -82,7 +82,7 @@ def findings(
     )  # fmt: skip
     estimates = {
         "fqe": Sized(whole.estimate, *whole.resampled(evidence.counts), whole.effective)
-    } | _by_ratios(shares, following, evidence, config, rng)
+    } | _by_ratios(shares, following, whole, evidence, config, rng)
     value = (shares * whole.q(data.states)).sum(1)
     low, high = evidence.bounds
     slack = (high - low) / 10
@@ -93,6 +93,7 @@ def findings(
 def _by_ratios(
     shares: Floats,
     following: Floats,
+    whole: LinearFqe,
     evidence: Evidence,
     config: JudgeConfig,
     rng: np.random.Generator,
@@ -112,8 +113,16 @@ def _by_ratios(
     modelled = temporal_differences(rewards, data.padded(q), data.padded(next_v), mask, gamma)
     nothing, start = np.zeros(data.n), v[data.starts]
     size = discounted_effective_size(rho, gamma)
+    # Who made the model is in doubt through it, too.
+    discounts: Floats = np.float64(gamma) ** data.time
+    plainly = rho[data.person, data.time]
+    through = whole.through_model(data, discounts * plainly)[:, -1]
     dr = doubly_robust(rho, modelled, start)
-    blend = magic(rho, modelled, start, rng)
+    dr = Estimate(dr.value, dr.influence + through - through.mean())
+    mean = rho.mean(0)[data.time]
+    relative = np.divide(plainly, mean, out=np.zeros_like(mean), where=mean > 0)
+    model = whole.through_model(data, discounts * relative)
+    blend = magic(rho, modelled, start, rng, model=model - model.mean(0))
     return {
         "wpdis": Sized(
             weighted_doubly_robust(rho, plain, nothing),

@@ -94,6 +94,8 @@ class LinearFqe:
     """[F]"""
     features: Features
     moments: Moments
+    moved: Floats
+    """φ(s, a) − γ Σₐ' π(a'|s') φ(s', a') of every decision [N, F]"""
     effective: float
     """Effective people: Kish's size of what each person's decisions weigh."""
 
@@ -101,6 +103,24 @@ class LinearFqe:
         """Q̂(s, a) [N, K]."""
         x = self.features.states(states)
         return x @ self.theta.reshape(self.features.n_actions, -1).T
+
+    def through_model(self, data: Offline, weights: Floats) -> Floats:
+        """What each person contributes, through θ, to V̂(s₀) + Σₖ≤ₜ weighted differences.
+
+        Args:
+            data: the people of the fit.
+            weights: γᵗ wₜ of each decision's temporal difference [N].
+
+        Returns:
+            Influences [P, T + 1]; the first column is of V̂(s₀) alone.
+        """
+        people, width = self.moments.b.shape
+        a = self.moments.a.sum(0) + self.moments.ridge * people * np.eye(width)
+        theta = people * np.linalg.solve(a, (self.moments.b - self.moments.a @ self.theta).T).T
+        steps = np.zeros((int(data.lengths.max()), width))
+        np.add.at(steps, data.time, -weights[:, None] * self.moved / people)
+        start = self.moments.nu.mean(0)
+        return theta @ np.concatenate([start[None], start + np.cumsum(steps, axis=0)]).T
 
     def resampled(self, counts: Floats) -> tuple[Floats, Floats]:
         """Values and standard errors [R] of resamples of the people with these counts [R, P]."""
@@ -151,6 +171,7 @@ def linear_fqe(
         theta=thetas[0],
         features=features,
         moments=moments,
+        moved=moved,
         effective=float(effective_size(weights)),
     )
 
