@@ -17,7 +17,7 @@ from understudy.ops.intervals import (
 from understudy.ops.ope import (
     Estimate,
     cumulative_ratios,
-    discounted_effective_size,
+    horizon_effective_size,
     doubly_robust,
     effective_size,
     holm,
@@ -264,8 +264,10 @@ def test_effective_size_by_hand():
     assert effective_size(np.array([1.0, 1, 1, 1])) == 4
     assert effective_size(np.array([3.0, 1])) == pytest.approx(16 / 10)
     assert effective_size(np.zeros(3)) == 0
-    rho = np.array([[1.0, 2], [1, 0]])
-    assert discounted_effective_size(rho, 0.5) == pytest.approx((2 + 0.5 * 1) / 1.5)
+    rho = np.array([[1.0, 2, 5, 1], [1, 0, 1, 0]])
+    assert horizon_effective_size(rho, 0.5) == pytest.approx(36 / 26)  # (1 + .5 + .25)/1.875 = .93
+    assert horizon_effective_size(rho, 0.5, share=0.8) == 1
+    assert horizon_effective_size(rho, 0.0) == 2
 
 
 @settings(deadline=None)

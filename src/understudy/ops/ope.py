@@ -220,10 +220,14 @@ def effective_size(weights: Floats) -> Floats:
     return np.divide(weights.sum(0) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
-def discounted_effective_size(rho: Floats, gamma: float) -> float:
-    """Effective people of an episode's steps, averaged with weights γᵗ: where the value is made."""
-    weights = gamma ** np.arange(rho.shape[1])
-    return float(weights @ effective_size(rho) / weights.sum())
+def horizon_effective_size(rho: Floats, gamma: float, share: float = 0.9) -> float:
+    """Effective people at the step by which this share of the weight γᵗ has passed.
+
+    The mean over steps would look sound where only the first few are.
+    """
+    passed = np.cumsum(gamma ** np.arange(rho.shape[1]))
+    step = int(np.searchsorted(passed, share * passed[-1]))
+    return float(effective_size(rho[:, step]))
 
 
 def holm(p: Floats) -> Floats:

@@ -13,7 +13,7 @@ from understudy.ops.intervals import linear_resamples
 from understudy.ops.ope import (
     Estimate,
     cumulative_ratios,
-    discounted_effective_size,
+    horizon_effective_size,
     doubly_robust,
     magic,
     resampled,
@@ -112,7 +112,7 @@ def _by_ratios(
     plain = temporal_differences(rewards, zero, data.padded(beyond), mask, gamma)
     modelled = temporal_differences(rewards, data.padded(q), data.padded(next_v), mask, gamma)
     nothing, start = np.zeros(data.n), v[data.starts]
-    size = discounted_effective_size(rho, gamma)
+    size = horizon_effective_size(rho, gamma)
     # Who made the model is in doubt through it, too.
     discounts: Floats = np.float64(gamma) ** data.time
     plainly = rho[data.person, data.time]

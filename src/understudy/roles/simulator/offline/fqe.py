@@ -91,7 +91,8 @@ def fqe(
 
     def values() -> Floats:
         with torch.no_grad():
-            q = networks(states[data.starts].expand(resamples * many, -1, -1)).numpy()
+            # The target is the online networks' mean over the last steps: less noise of batches.
+            q = target.networks(states[data.starts].expand(resamples * many, -1, -1)).numpy()
         q = np.clip(q.astype(np.float64) * scale, *bounds).reshape(resamples, many, data.n, -1)
         shares = np.stack([now[data.starts] for now, _ in policies])
         return np.einsum("rp,rmpk,mpk->rm", counts, q, shares) / data.n
@@ -108,7 +109,7 @@ def fqe(
     found, span = values(), bounds[1] - bounds[0]
     with torch.no_grad():
         # Only of the first resample, the data: all replicates at all rows would be much memory.
-        first = restore((many, *networks.shape[1:]), networks.flat[:many])
+        first = restore((many, *networks.shape[1:]), target.networks.flat[:many])
         q = first(states.expand(many, -1, -1)).gather(2, actions.expand(many, -1)[..., None])
         value = (first(following.expand(many, -1, -1)) * next_shares).sum(-1).clamp(low, high)
         error = q[..., 0] - rewards - discount * value

@@ -18,7 +18,8 @@ from understudy.roles.simulator.offline.estimates import (
 TAKERS = 5
 """People who must have taken an action that a policy relies on."""
 DISAGREE = 3.0
-"""Standard errors of their difference at which two estimators contradict each other."""
+"""Standard errors of their difference at which two estimators contradict each other, where that is
+also more than the standard error of the primary one."""
 
 
 def usable(found: Findings, config: JudgeConfig) -> dict[str, bool]:
@@ -90,7 +91,7 @@ def _contradicted(found: Findings, config: JudgeConfig) -> list[str]:
         spread = mine.influence - other.influence
         n = len(spread)
         error = math.sqrt(float((spread**2).sum()) / (n * max(1, n - 1)))
-        if error > 0 and abs(gap) > DISAGREE * error:
+        if abs(gap) > max(DISAGREE * error, mine.error):
             out.append(
                 f"{config.primary} says {mine.value:.3g} and {name} {other.value:.3g}, "
                 f"{abs(gap) / error:.1f} standard errors apart"
