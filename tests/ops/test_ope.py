@@ -17,10 +17,10 @@ from understudy.ops.intervals import (
 from understudy.ops.ope import (
     Estimate,
     cumulative_ratios,
-    horizon_effective_size,
     doubly_robust,
     effective_size,
     holm,
+    horizon_effective_size,
     magic,
     partial_returns,
     resampled,

@@ -13,8 +13,8 @@ from understudy.ops.intervals import linear_resamples
 from understudy.ops.ope import (
     Estimate,
     cumulative_ratios,
-    horizon_effective_size,
     doubly_robust,
+    horizon_effective_size,
     magic,
     resampled,
     temporal_differences,
