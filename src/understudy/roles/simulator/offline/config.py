@@ -133,7 +133,7 @@ class JudgeConfig:
     """Least and greatest possible reward; None for those seen."""
     min_people: int = 10
     """Fewer than these are not judged by."""
-    min_effective: float = 10.0
+    min_effective: float = 15.0
     """Effective people an estimator needs."""
     min_propensity: float = 0.02
     """An action the behaviour takes less often than this, in a state, has no support there."""
