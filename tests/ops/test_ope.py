@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from understudy.ops.intervals import (
-    clustered_errors,
     interval,
     linear_resamples,
     p_value,
@@ -16,6 +15,7 @@ from understudy.ops.intervals import (
 )
 from understudy.ops.ope import (
     Estimate,
+    clustered_errors,
     cumulative_ratios,
     doubly_robust,
     effective_size,

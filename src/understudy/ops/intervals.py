@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.ops.ope import Estimate, clustered_errors
+from understudy.ops.ope import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -22,8 +22,8 @@ def linear_resamples(estimate: Estimate, counts: Floats) -> tuple[Floats, Floats
     n = counts.shape[1]
     shift = counts @ estimate.influence / n
     # Each resample's own errors are about its own mean.
-    spread = estimate.influence - shift[:, None]
-    return estimate.value + shift, clustered_errors(spread, counts)
+    squares = np.maximum(counts @ estimate.influence**2 - n * shift**2, 0.0)
+    return estimate.value + shift, np.sqrt(squares / (n * max(1, n - 1)))
 
 
 def studentised(estimate: Estimate, values: Floats, errors: Floats) -> Floats:
