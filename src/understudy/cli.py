@@ -251,6 +251,22 @@ COMMANDS: dict[str, Command] = {
         _config("simulator", "AssessConfig"),
         _command("simulator", "run_assess", "describe_fidelity"),
     ),
+    "simulator learn": Command(
+        "A policy from cohorts, offline.",
+        _config("simulator", "LearnPolicyConfig"),
+        _command("simulator", "run_learn"),
+    ),
+    "simulator evaluate": Command(
+        "Judge policies off-policy, or say that one cannot tell.",
+        _config("simulator", "JudgePoliciesConfig"),
+        _command("simulator", "run_evaluate", "describe_verdict"),
+    ),
+    "simulator run": Command(
+        "All of it: a cohort, its fidelity, policies, the verdict.",
+        _config("simulator", "StudyConfig"),
+        _command("simulator", "run_study", "describe_study"),
+        resumable=True,
+    ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check
     ),

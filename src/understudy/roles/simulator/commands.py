@@ -9,12 +9,20 @@ import numpy as np
 
 from understudy.data.cohort import write_cohort
 from understudy.data.jsonl import DataError
+from understudy.data.transitions import merge
 from understudy.envs.study.lines import Lines
 from understudy.envs.study.load import load
 from understudy.lm.open import opened
 from understudy.roles.simulator.assess import assess
 from understudy.roles.simulator.cohorts import layout, profile, read
-from understudy.roles.simulator.config import AssessConfig, GenerateConfig, ProfileConfig
+from understudy.roles.simulator.config import (
+    AssessConfig,
+    GenerateConfig,
+    JudgePoliciesConfig,
+    LearnPolicyConfig,
+    ProfileConfig,
+    StudyConfig,
+)
 from understudy.roles.simulator.describe import describe
 from understudy.roles.simulator.generate import (
     COHORT,
@@ -25,11 +33,18 @@ from understudy.roles.simulator.generate import (
     source_of,
     write_profile,
 )
+from understudy.roles.simulator.offline.judge import comparators, evaluate
+from understudy.roles.simulator.offline.learn import learn
+from understudy.roles.simulator.offline.policies import Learned
+from understudy.roles.simulator.offline.tune import TuneConfig, tune
+from understudy.roles.simulator.train import FIDELITY, train
+from understudy.roles.simulator.transitions import offline_of
 from understudy.run.files import on_disk, replace_file
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
-FIDELITY = "fidelity.json"
+LEAST = 8
+"""People of whom some are told about and some judge."""
 
 
 def run_profile(config: ProfileConfig) -> Path:
@@ -65,10 +80,63 @@ def run_generate(config: GenerateConfig) -> Path:
         return run.path
 
 
+def run_learn(config: LearnPolicyConfig) -> Path:
+    """Learns a policy from cohorts; returns its file."""
+    study, seeds = load(config.study), Seeds(config.seed)
+    data = merge(*(offline_of(study, read(_cohort(path), study), path) for path in config.data))
+    how = config.how
+    if config.tune:
+        learnt, chosen_by = data.split(seeds.generator("split"), config.validation)
+        storage = Path(config.out).with_suffix(".tuning.sqlite")
+        how = tune(
+            learnt, chosen_by, how, TuneConfig(trials=config.tune), config.seed, storage
+        ).config
+    learn(data, how, seeds.generator("learn"), name=Path(config.out).stem).save(Path(config.out))
+    return Path(config.out)
+
+
+def run_evaluate(config: JudgePoliciesConfig) -> Path:
+    """Judges policies; returns the verdict's file."""
+    study = load(config.study)
+    people = offline_of(study, read(_cohort(config.data), study), "original")
+    names = [action.name for action in study.actions]
+    learnt = [Learned.load(Path(path)) for path in config.policies]
+    rng = np.random.default_rng(config.seed)
+    verdict = evaluate(people, [*learnt, *comparators(people, names)], config.how, rng)
+    out = Path(config.out)
+    with on_disk(out):
+        replace_file(out, (json.dumps(verdict.to_json(), indent=1) + "\n").encode())
+        replace_file(out.with_suffix(".txt"), (verdict.table() + "\n").encode())
+    return out
+
+
+def run_study(config: StudyConfig) -> Path:
+    """All of it; returns the run directory.
+
+    Raises:
+        Stopped: a signal asked for it; what was answered is recorded.
+    """
+    study = load(config.make.study)
+    people, _ = source_of(config.make.source, study, Seeds(config.seed))
+    assert people is not None, "the configuration asks for people"
+    if len(people) < LEAST:
+        raise DataError(f"{len(people)} people; at least {LEAST} are needed to learn and to judge")
+    with opened(config.make.lm, max_usd=config.make.ask.max_usd):
+        pass  # an error leaves no run behind
+    with Run.create("simulator", study.name, config, config.run, verb="run") as run:
+        with opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm:
+            train(config, run, study, people, lm)
+        return run.path
+
+
+def _cohort(path: str) -> Path:
+    """A cohort's file, or that of the run in a directory."""
+    return Path(path) / COHORT if Path(path).is_dir() else Path(path)
+
+
 def run_assess(config: AssessConfig) -> Path:
     """Compares a cohort with its reference; returns the report's file."""
-    study, given = load(config.study), Path(config.cohort)
-    cohort = given / COHORT if given.is_dir() else given
+    study, cohort = load(config.study), _cohort(config.cohort)
     reference = Path(config.data) if config.data is not None else cohort.parent / REFERENCE
     if not reference.is_file():
         raise DataError(f"{reference}: no reference to compare with; name one with --data")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from understudy.roles.simulator.offline.config import JudgeConfig, LearnConfig
 from understudy.run.config import ConfigError, RunConfig
-from understudy.run.fields import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from understudy.run.fields import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+)
 
 Parameters = Literal["responsive", "indifferent", "habituating", "fragile", "diverse"]
 
@@ -135,3 +142,87 @@ class AssessConfig:
         """There must be a cohort."""
         if not self.cohort:
             raise ConfigError("cohort: assess needs a CSV file, or a run of `simulator generate`")
+
+
+@dataclass(frozen=True)
+class LearnPolicyConfig:
+    """A policy from cohorts, offline."""
+
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("data",)
+    DEBUG: ClassVar[Mapping[str, Any]] = {"how.steps": 500, "how.target_rate": 0.02}
+
+    data: tuple[str, ...] = ()
+    """CSV files of cohorts, or directories of `simulator generate` runs; several are merged."""
+    study: str = "low-mood"
+    """A shipped study, or the TOML file of another."""
+    how: LearnConfig = field(default_factory=LearnConfig)
+    tune: NonNegativeInt = 0
+    """Trials of a search for learning rate, width and batch (Optuna); 0 for none."""
+    validation: Annotated[float, Range(low=0.05, below=1)] = 0.25
+    """tune: share of the people on whom settings are chosen."""
+    out: str = "policy.safetensors"
+    """Where the policy goes."""
+    seed: NonNegativeInt = 0
+    """Everything random follows from it."""
+
+    def check(self) -> None:
+        """There must be data."""
+        if not self.data:
+            raise ConfigError("data: learn needs CSV files, or runs of `simulator generate`")
+
+
+@dataclass(frozen=True)
+class JudgePoliciesConfig:
+    """Judge policies off-policy, by people that none of them was learnt from."""
+
+    POSITIONAL: ClassVar[tuple[str, ...]] = ("policies",)
+    DEBUG: ClassVar[Mapping[str, Any]] = {"how.resamples": 100}
+
+    policies: tuple[str, ...] = ()
+    """Files of `simulator learn`; random, the behaviour itself and every fixed action are added."""
+    data: str = ""
+    """CSV of those people."""
+    study: str = "low-mood"
+    """A shipped study, or the TOML file of another."""
+    how: JudgeConfig = field(default_factory=JudgeConfig)
+    out: str = "verdict.json"
+    """Where the verdict goes."""
+    seed: NonNegativeInt = 0
+    """Of folds and resamples."""
+
+    def check(self) -> None:
+        """There must be data."""
+        if not self.data:
+            raise ConfigError("data: evaluate needs --data, a CSV of people to judge by")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """All of it: aggregates, a cohort, its fidelity beside baselines, policies, the verdict."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {
+        "make.people": 3, "make.ask.pilot_people": 3, "make.ask.pilot_rounds": 1,
+        "make.source.people": 24, "resamples": 20, "learn.steps": 500, "learn.target_rate": 0.02,
+        "judge.resamples": 100, "judge.min_people": 4, "true_people": 50,
+    }  # fmt: skip
+
+    make: GenerateConfig = GenerateConfig()
+    """Its run is this one's."""
+    seed: NonNegativeInt = 0
+    """Everything random follows from it; that of `make` is not used."""
+    test: Annotated[float, Range(low=0.05, below=1)] = 0.25
+    """Share of the reference people who are kept to judge policies by."""
+    learn: LearnConfig = field(default_factory=LearnConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    margin: PositiveFloat = 0.25
+    """Of equivalence, in standard deviations of the real variable."""
+    resamples: PositiveInt = 400
+    """Resamples, splits and permutations of each kind in the fidelity reports."""
+    true_people: PositiveInt = 2000
+    """Where the truth is known: people that the policies are played with."""
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def check(self) -> None:
+        """A profile alone has no people to learn from or to judge by."""
+        if self.make.source.profile is not None:
+            raise ConfigError("make.source.profile: `simulator run` needs data, not only a profile")

@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 
 from understudy.roles.simulator.generate import CARD
+from understudy.roles.simulator.train import FIDELITY, TRUTH, VERDICT
+
+NEAR = 1.5
+"""Distances up to so many times the noise between two halves of the reference are noise."""
 
 
 def describe_cohort(run: Path) -> str:
@@ -30,3 +34,36 @@ def describe_cohort(run: Path) -> str:
 def describe_fidelity(report: Path) -> str:
     """The fidelity report's tables."""
     return report.with_suffix(".txt").read_text(encoding="utf-8").rstrip()
+
+
+def describe_verdict(file: Path) -> str:
+    """The table of a verdict."""
+    return file.with_suffix(".txt").read_text(encoding="utf-8").rstrip()
+
+
+def describe_study(run: Path) -> str:
+    """Fidelity of every simulator, the verdict, and what is true where that is known."""
+    reports = json.loads((run / FIDELITY).read_text(encoding="utf-8"))
+    lines = [
+        describe_cohort(run),
+        "",
+        f"{'simulator':<16} {'coverage':>8} {'in noise':>9} {'told apart':>11} {'responses':>10}",
+    ]
+    for name, report in reports.items():
+        ratios = [v["compared"]["distances"]["ks"]["ratio"] for v in report["variables"].values()]
+        near = sum(r is not None and r <= NEAR for r in ratios)
+        effects = [effect["inside"] for effect in report["effects"]]
+        responses = f"{sum(effects)}/{len(effects)}"
+        lines.append(
+            f"{name:<16} {report['coverage']:8.3f} {f'{near}/{len(ratios)}':>9} "
+            f"{report['discriminator']['auc']['value']:11.2f} {responses:>10}"
+        )
+    lines += ["", describe_verdict(run / VERDICT)]
+    if (run / TRUTH).is_file():
+        truth = json.loads((run / TRUTH).read_text(encoding="utf-8"))
+        best = sorted(truth.items(), key=lambda item: -item[1][0])
+        told = ", ".join(
+            f"{name} {value:.3f} ± {1.96 * error:.3f}" for name, (value, error) in best
+        )
+        lines.append(f"true values: {told}")
+    return "\n".join(lines)

@@ -1,0 +1,135 @@
+"""The whole simulator role, top to bottom: `understudy simulator run`.
+
+Real people are split in two. Of the first part only aggregates are told; a model plays a cohort from
+them, baselines make cohorts from the same, and all are compared with that part. Policies are learnt
+from the first part, from the cohort, and from both, and judged by the second part, of whom nothing
+was learnt. Where the people are of known truth, the policies are also played, and the verdict can be
+seen to be right or wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from understudy.data.cohort import write_cohort
+from understudy.data.transitions import merge
+from understudy.envs.study.declare import Study
+from understudy.envs.study.policies import true_value, uniform
+from understudy.envs.study.truth import parameters
+from understudy.lm.base import ChatLM
+from understudy.ops.cohort import Cohort
+from understudy.roles.simulator.assess import Fidelity, assess
+from understudy.roles.simulator.baselines import Copula, Markov, resampled_days, simulate
+from understudy.roles.simulator.cohorts import layout, profile
+from understudy.roles.simulator.config import StudyConfig
+from understudy.roles.simulator.describe import describe
+from understudy.roles.simulator.generate import PROFILE, generate, write_profile
+from understudy.roles.simulator.offline.judge import comparators, evaluate
+from understudy.roles.simulator.offline.learn import learn
+from understudy.roles.simulator.offline.policies import Policy
+from understudy.roles.simulator.offline.verdict import Verdict
+from understudy.roles.simulator.transitions import acting, offline_of, split
+from understudy.run.files import on_disk, replace_file
+from understudy.run.run import Run
+
+KNOWN, UNSEEN = "reference.csv", "test.csv"
+FIDELITY, VERDICT, TRUTH = "fidelity.json", "verdict.json", "truth.json"
+PEOPLE = "language model"
+
+
+def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatLM) -> None:
+    """Everything above, written to the run's directory.
+
+    Args:
+        config: the settings.
+        run: where; a stopped run goes on from the model's recorded answers.
+        study: what the people take part in.
+        people: the real ones, or those of known truth.
+        lm: who plays.
+    """
+    known, unseen = split(people, config.test, run.seeds.generator("split"))
+    for name, part in ((KNOWN, known), (UNSEEN, unseen)):
+        write_cohort(run.path / name, part, layout(study))
+    source = config.make.source
+    told = profile(
+        known, study, hidden_below=source.hidden_below, epsilon=source.epsilon or None,
+        rng=run.seeds.generator("privacy"),
+    )  # fmt: skip
+    write_profile(run.path / PROFILE, told)
+    made = generate(replace(config.make, seed=config.seed), study, told, lm, run)
+    if made is None:
+        return
+    others = {
+        name: simulate(study, kind(told, config.make.people), uniform(study), config.make.people,
+                       run.seeds.generator("baseline", name))
+        for name, kind in (("markov", Markov), ("copula", Copula))
+    }  # fmt: skip
+    others["resampled days"] = resampled_days(
+        study, known, config.make.people, run.seeds.generator("baseline", "days")
+    )
+    reports = {
+        name: assess(known, cohort, study, run.seeds.generator("assess", name),
+                     margin=config.margin, n=config.resamples)
+        for name, cohort in {PEOPLE: made, **others}.items()
+    }  # fmt: skip
+    policies = _learn(config, run, study, known, made)
+    test = offline_of(study, unseen, "original")
+    names = [action.name for action in study.actions]
+    judged: list[Policy] = [*policies, *comparators(test, names)]
+    verdict = evaluate(test, judged, config.judge, run.seeds.generator("judge"))
+    truth = _truth(config, run, study, judged)
+    _write(run, reports, verdict, truth)
+
+
+def _learn(
+    config: StudyConfig, run: Run, study: Study, known: Cohort, made: Cohort
+) -> list[Policy]:
+    """Policies from the people themselves, from the cohort, and from both."""
+    original, synthetic = offline_of(study, known, "original"), offline_of(study, made, "synthetic")
+    sets = {"original": original, "synthetic": synthetic, "merged": merge(original, synthetic)}
+    found: list[Policy] = []
+    for name, data in sets.items():
+        policy = learn(data, config.learn, run.seeds.generator("learn", name), name=name)
+        policy.save(run.path / f"policy-{name}.safetensors")
+        found.append(policy)
+    return found
+
+
+def _truth(
+    config: StudyConfig, run: Run, study: Study, policies: list[Policy]
+) -> dict[str, tuple[float, float]] | None:
+    """What each policy is worth, where that can be known: value and standard error."""
+    if config.make.source.data is not None:
+        return None
+    given = parameters(config.make.source.truth)
+    seed = run.seeds.integer("true value")
+    return {
+        policy.name: true_value(
+            study, given, acting(policy), config.true_people, np.random.default_rng(seed),
+            config.judge.gamma,
+        )
+        for policy in policies
+    }  # fmt: skip
+
+
+def _write(
+    run: Run, reports: dict[str, Fidelity], verdict: Verdict,
+    truth: dict[str, tuple[float, float]] | None,
+) -> None:  # fmt: skip
+    told = {name: report.to_json() for name, report in reports.items()}
+    lines = [f"==== {name}\n\n{describe(report)}" for name, report in reports.items()]
+    with on_disk(run.path):
+        replace_file(run.path / FIDELITY, _json(told))
+        replace_file(run.path / "fidelity.txt", "\n".join(lines).encode())
+        replace_file(run.path / VERDICT, _json(verdict.to_json()))
+        replace_file(run.path / "verdict.txt", (verdict.table() + "\n").encode())
+        if truth is not None:
+            replace_file(run.path / TRUTH, _json(truth))
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
