@@ -23,7 +23,7 @@ from understudy.envs.study.truth import parameters
 from understudy.lm.base import ChatLM
 from understudy.ops.cohort import Cohort
 from understudy.roles.simulator.assess import Fidelity, assess
-from understudy.roles.simulator.baselines import Copula, Markov, resampled_days, simulate
+from understudy.roles.simulator.baselines import resampled_days, simulate
 from understudy.roles.simulator.cohorts import layout, profile
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
@@ -64,10 +64,16 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
     if made is None:
         return
     others = {
-        name: simulate(study, kind(told, config.make.people), uniform(study), config.make.people,
-                       run.seeds.generator("baseline", name))
-        for name, kind in (("markov", Markov), ("copula", Copula))
-    }  # fmt: skip
+        how: simulate(
+            study,
+            told,
+            how,
+            uniform(study),
+            config.make.people,
+            run.seeds.generator("baseline", how),
+        )
+        for how in ("markov", "copula")
+    }
     others["resampled days"] = resampled_days(
         study, known, config.make.people, run.seeds.generator("baseline", "days")
     )

@@ -60,8 +60,6 @@ def split(cohort: Cohort, share: float, rng: np.random.Generator) -> tuple[Cohor
 
 def chosen(cohort: Cohort, people: Ints) -> Cohort:
     """Some of a cohort's people, by index."""
-    rows = np.concatenate(
-        [np.arange(cohort.lengths[i]) + cohort.starts[i] for i in people.tolist()]
-    )
+    rows = np.concatenate([np.flatnonzero(cohort.person == i) for i in people.tolist()])
     columns: dict[str, Any] = {name: column[rows] for name, column in cohort.columns.items()}
     return Cohort(tuple(cohort.people[i] for i in people.tolist()), cohort.lengths[people], columns)
