@@ -197,7 +197,10 @@ class Cache:
             )
         reply = json.loads(text)
         return Reply(
-            reply["text"], finish_reason=reply["finish_reason"], usage=Usage(cached_calls=1)
+            reply["text"],
+            finish_reason=reply["finish_reason"],
+            usage=Usage(cached_calls=1),
+            first=Usage(**reply["usage"]),
         )
 
     def put(self, key: str, document: str, reply: Reply) -> None:
