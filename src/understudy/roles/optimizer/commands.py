@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from understudy.roles.optimizer.config import (
     PolicyShape,
 )
 from understudy.roles.optimizer.evaluation import held_out
-from understudy.roles.optimizer.train import train
+from understudy.roles.optimizer.train import open_model, train
 from understudy.run.files import on_disk, replace_file
 from understudy.run.metrics import read
 from understudy.run.run import Run
@@ -123,7 +124,8 @@ def _check(config: OptimizerConfig) -> None:
     config.check()
     with Arena(config.env, config.env_options) as arena:
         task = Task(arena, build_policy(config.policy, arena, None))
-        build_proposer(config, task, Budget(config.budget))
+        with open_model(config) if config.asks else nullcontext() as lm:
+            build_proposer(config, task, Budget(config.budget), lm)
 
 
 def _folder(env: str) -> str:
