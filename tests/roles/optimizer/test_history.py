@@ -54,7 +54,7 @@ def test_what_was_written_stays_until_it_no_longer_fits(space: Space) -> None:
 
 
 def test_the_best_the_latest_and_the_most_different_are_kept() -> None:
-    crowd = [trial((i % 3, i % 2, 0, 0), float(i % 7)) for i in range(60)]
+    crowd = [trial((i % 3, i % 2, 0, 0), float(i % 7)) for i in range(90)]
     best, far = trial((30, 30, 30, 30), 1000.0), trial((-60, -60, 60, -60), -500.0)
     trials = [*crowd[:20], best, *crowd[20:30], far, *crowd[30:]]
     text = History(BOX, 600).text(trials)

@@ -77,9 +77,11 @@ def _language(
 ) -> LanguageProposer:
     if lm is None:
         raise ConfigError("proposer: lm needs a language model that is open")
-    style = config.ask.style
+    style, pocket = config.ask.style, parse_spec(config.lm).kind == "pocket"
+    if style == "json" and pocket:
+        raise ConfigError("ask.style: pocket is too small for json; use lines, or another --lm")
     if style == "auto":
-        style = "lines" if parse_spec(config.lm).kind == "pocket" else "json"
+        style = "lines" if pocket else "json"
     return LanguageProposer(lm, task, budget, config.ask, style)
 
 

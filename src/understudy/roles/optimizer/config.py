@@ -183,6 +183,8 @@ class EvalConfig:
     """Fresh episodes."""
     seed: NonNegativeInt = 0
     """Of the episodes."""
+    video: bool = False
+    """Write the first of them as best_policy.gif beside the policy."""
 
     def check(self) -> None:
         """There must be a policy."""
