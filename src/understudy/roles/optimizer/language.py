@@ -177,7 +177,8 @@ class LanguageProposer:
 
     def state(self) -> dict[str, Any]:
         """What the record shows, and the episode that was played."""
-        return {"history": self._history.state(), "shown": self._shown}
+        shown = None if self._shown is None else [list(self._shown[0]), *self._shown[1:]]
+        return {"history": self._history.state(), "shown": shown}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Back to a state."""
