@@ -60,6 +60,22 @@ class Choices:
 Schema: TypeAlias = "type[BaseModel] | Regex | Choices"
 
 
+Piece = tuple[str, float]
+"""A text of one token, and a log-weight or log-probability of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Log-weights added to the model's own on what an answer may say next.
+
+    With weights w the next piece is drawn from p(piece) · exp(w(piece)), normalised: the nearest
+    distribution to the model's, in relative entropy, of all that have its moments (Csiszár 1975).
+    """
+
+    rules: tuple[tuple[str, tuple[Piece, ...]], ...]
+    """(pattern, pieces): the first pattern that matches the whole answer so far has its say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One question to a ChatLM."""
@@ -72,6 +88,8 @@ class Request:
     """Distinguishes repeated samples of the same question, in the cache and in the seed."""
     repair: bool = True
     """Whether an answer without that form may be asked for once more, which is another call."""
+    steer: Steer | None = None
+    """Only where the backend says that it can (`LocalChat`, with a schema)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +114,9 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     first: Usage | None = None
     """What it cost when it was first given, if it comes from a cache."""
+    steered: tuple[tuple[Piece, ...], ...] = ()
+    """For each place where `Request.steer` had a say: the model's own log-probabilities of its pieces,
+    under the schema and before the weights."""
 
     @property
     def cost(self) -> Usage:

@@ -51,6 +51,7 @@ def request_json(model: str, request: Request) -> str:
             "schema": structured.document(request.schema),
             "sampling": asdict(request.sampling),
             "sample_index": request.sample_index,
+            **({} if request.steer is None else {"steer": request.steer.rules}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -65,8 +66,10 @@ def key_of(document: str) -> str:
 def insert_answer(db: sqlite3.Connection, key: str, document: str, reply: Reply) -> None:
     """Writes an answer within a transaction; the first answer to a request stays."""
     usage = asdict(reply.usage)
+    steered = {"steered": reply.steered} if reply.steered else {}
     text = json.dumps(
-        {"text": reply.text, "finish_reason": reply.finish_reason, "usage": usage}, sort_keys=True
+        {"text": reply.text, "finish_reason": reply.finish_reason, "usage": usage, **steered},
+        sort_keys=True,
     )
     db.execute(
         "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)",
@@ -201,6 +204,9 @@ class Cache:
             finish_reason=reply["finish_reason"],
             usage=Usage(cached_calls=1),
             first=Usage(**reply["usage"]),
+            steered=tuple(
+                tuple((piece, p) for piece, p in seen) for seen in reply.get("steered", ())
+            ),
         )
 
     def put(self, key: str, document: str, reply: Reply) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from understudy.lm import structured
-from understudy.lm.base import Completion, LMError, Reply, Request, Sampling
+from understudy.lm.base import Completion, LMError, Piece, Reply, Request, Sampling
 from understudy.lm.grammar import Grammar, GrammarMasker, Grammars
 from understudy.lm.local import LocalLM
+from understudy.lm.steer import SteeredMasker
 from understudy.types import Usage
 
 
@@ -68,11 +69,10 @@ class LocalChat:
         replies: dict[int, Reply] = {}
         for batch in self._batches(rows):
             start = time.monotonic()
-            completions = self._draw(batch)
-            share = (time.monotonic() - start) / sum(map(len, batch))
-            for group, answers in zip(batch, completions, strict=True):
-                for row, completion in zip(group, answers, strict=True):
-                    replies[row.place] = self._reply(row, completion, share)
+            drawn = self._draw(batch)
+            share = (time.monotonic() - start) / len(drawn)
+            for row, completion, steered in drawn:
+                replies[row.place] = self._reply(row, completion, steered, share)
         return [replies[place] for place in range(len(requests))]
 
     @torch.no_grad()
@@ -106,6 +106,8 @@ class LocalChat:
         digest = hashlib.blake2b(repr((prompt, request.sample_index)).encode(), digest_size=8)
         key = int.from_bytes(digest.digest(), "little")
         if request.schema is None:
+            if request.steer is not None:
+                raise LMError("only an answer with a schema can be steered")
             return _Row(place, request, prompt, request.sampling, None, key)
         left = None if self._context is None else self._context - len(prompt)
         wanted = request.sampling.max_tokens
@@ -146,23 +148,40 @@ class LocalChat:
                 batches += [groups[i : i + step] for i in range(0, len(groups), step)]
         return batches
 
-    def _draw(self, batch: Sequence[Sequence[_Row]]) -> list[list[Completion]]:
+    def _draw(
+        self, batch: Sequence[Sequence[_Row]]
+    ) -> list[tuple[_Row, Completion, tuple[tuple[Piece, ...], ...]]]:
         rows = [row for group in batch for row in group]
         sampling, masker = rows[0].sampling, None
         grammars = [row.grammar for row in rows]
         if grammars[0] is not None:
             most = max(g.max_tokens for g in grammars if g is not None)
             sampling = replace(sampling, max_tokens=most)
-            masker = GrammarMasker(grammars, self._grammars.n_vocab)
-        return self.lm.sample(
+            masker = SteeredMasker(
+                GrammarMasker(grammars, self._grammars.n_vocab),
+                [row.request.steer for row in rows],
+                self.lm.encode,
+                self.lm.decode,
+                sampling.temperature,
+            )
+        drawn = self.lm.sample(
             [group[0].prompt for group in batch],
             sampling,
             copies=len(batch[0]),
             row_keys=[row.key for row in rows],
             masker=masker,
         )
+        completions = [completion for group in drawn for completion in group]
+        steered = [tuple(seen) for seen in masker.seen] if masker else [()] * len(rows)
+        return list(zip(rows, completions, steered, strict=True))
 
-    def _reply(self, row: _Row, completion: Completion, seconds: float) -> Reply:
+    def _reply(
+        self,
+        row: _Row,
+        completion: Completion,
+        steered: tuple[tuple[Piece, ...], ...],
+        seconds: float,
+    ) -> Reply:
         text = self.lm.decode(completion.ids)
         cuts = [cut for stop in row.sampling.stop if (cut := text.find(stop)) >= 0]
         usage = Usage(
@@ -175,5 +194,6 @@ class LocalChat:
             text[: min(cuts, default=len(text))],
             finish_reason=completion.finish_reason,
             usage=usage,
+            steered=steered,
         )
         return structured.settle(row.request, reply)

@@ -125,6 +125,7 @@ class EndpointLM:
             BudgetExceeded: A call was not made because of a cap. All others ended and are recorded.
             EndpointError: A request failed for good. All others ended and are recorded.
         """
+        structured.refuse_steer(self.model, requests)
         outcomes = self._loop.run(self._chat(requests))
         self.ledger.hits(
             self.model, sum(o.usage.cached_calls for o in outcomes if isinstance(o, Reply))

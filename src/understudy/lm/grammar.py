@@ -99,6 +99,10 @@ class GrammarMasker:
         self._matchers = [None if g is None else g.matcher.deep_copy() for g in rows]
         self._n_vocab = n_vocab
 
+    def apply(self, rows: Sequence[int], logits: Tensor) -> Tensor:
+        """Logits [len(rows), V] with −∞ where the grammar does not go."""
+        return logits.masked_fill(~self.mask(rows).to(logits.device), -torch.inf)
+
     def mask(self, rows: Sequence[int]) -> Tensor:
         """Bool [len(rows), V], True where allowed.
 

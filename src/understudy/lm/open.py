@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from understudy.lm.base import ChatLM, LMError
+from understudy.lm.base import ChatLM, ChoiceLM, LMError
 from understudy.lm.cache import Cache
 from understudy.lm.chat import LocalChat
 from understudy.lm.endpoint import OPENAI_URL, EndpointLM
@@ -91,6 +91,11 @@ def opened(
             lm.ledger.export()
         if isinstance(lm, (CachedLM, CachedChoiceLM, EndpointLM)):
             lm.cache.close()
+
+
+def can_steer(lm: ChatLM) -> bool:
+    """Whether requests may have a `Steer`: a model in this process, or a recording of one."""
+    return lm.has_steered() if isinstance(lm, ReplayLM) else isinstance(lm, ChoiceLM)
 
 
 def open_token_lm(

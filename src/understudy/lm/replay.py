@@ -75,9 +75,16 @@ class ReplayLM:
 
     def has_scores(self) -> bool:
         """Whether the model was asked to score answers, not only to give them."""
+        return self._asked_for("score")
+
+    def has_steered(self) -> bool:
+        """Whether answers were steered."""
+        return self._asked_for("steer")
+
+    def _asked_for(self, key: str) -> bool:
         # quotes inside JSON strings are escaped, so this is a key of the request
-        query = "SELECT 1 FROM answers WHERE model = ? AND request LIKE '%,\"score\":[%' LIMIT 1"
-        return bool(self._cache.rows(query, (self._name,)))
+        query = "SELECT 1 FROM answers WHERE model = ? AND request LIKE ? LIMIT 1"
+        return bool(self._cache.rows(query, (self._name, f'%,"{key}":[%')))
 
     def close(self) -> None:
         """Closes the recording."""

@@ -38,8 +38,8 @@ class Decoder(Protocol):
 class TokenMasker(Protocol):
     """Says which tokens a row may draw next, e.g. under a grammar."""
 
-    def mask(self, rows: Sequence[int]) -> Tensor:
-        """Bool [len(rows), V], True where allowed; every row must allow at least one token."""
+    def apply(self, rows: Sequence[int], logits: Tensor) -> Tensor:
+        """Logits [len(rows), V] with −∞ where a token is not allowed; one of every row must be."""
         ...
 
     def accept(self, row: int, token: int) -> None:
@@ -165,18 +165,16 @@ def uniforms(seed: int, keys: Sequence[int], length: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def draw(
-    logits: Tensor, uniform: Tensor, sampling: Sampling, allowed: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     """One token [B] per row of `logits` [B, V], and its log-probability [B].
 
-    The log-probability is that of the distribution drawn from: `allowed` [B, V], temperature,
-    top-k and top-p in this order, renormalised. Greedy draws have log-probability 0.
+    The log-probability is that of the distribution drawn from: temperature, top-k and top-p in this
+    order, renormalised. Greedy draws have log-probability 0.
 
     Raises:
         LMError: the logits are not finite, or nothing is allowed.
     """
-    logits = logits.float() if allowed is None else logits.float().masked_fill(~allowed, -torch.inf)
+    logits = logits.float()
     if sampling.temperature == 0:
         best, token = logits.max(dim=-1)
         _check_finite(best)
@@ -220,12 +218,11 @@ def _draw_held(
     if not drawing:
         return [0] * len(held), [0.0] * len(held)
     indices = [row.index for row in held]
-    allowed = None
     if job.masker is not None:
-        allowed = torch.ones_like(logits, dtype=torch.bool)
-        allowed[drawing] = job.masker.mask([indices[p] for p in drawing]).to(logits.device)
+        logits = logits.float().clone()
+        logits[drawing] = job.masker.apply([indices[p] for p in drawing], logits[drawing])
     noise = torch.from_numpy(uniform[indices]).to(logits.device)
-    tokens, logprobs = draw(logits, noise, job.sampling, allowed)
+    tokens, logprobs = draw(logits, noise, job.sampling)
     return tokens.tolist(), logprobs.tolist()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,16 @@ def _closed(node: Any) -> Any:
         result["required"] = list(result["properties"])
         result.setdefault("additionalProperties", False)
     return result
+
+
+def refuse_steer(name: str, requests: Sequence[Request]) -> None:
+    """For backends that show no probabilities.
+
+    Raises:
+        LMError: A request is to be steered.
+    """
+    if any(request.steer is not None for request in requests):
+        raise LMError(f"{name}: only a model in this process can be steered (pocket, hf:…)")
 
 
 def document(schema: AnySchema | None) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ class VllmChat:
 
     def chat(self, requests: Sequence[Request]) -> list[Reply]:
         """Answers in the order of `requests`."""
+        structured.refuse_steer(self.name, requests)
         if not requests:
             return []
         start = time.monotonic()

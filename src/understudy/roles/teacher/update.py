@@ -120,13 +120,12 @@ def _steps(chosen: Tensor, x: Tensor) -> Tensor:
     return x.flatten(0, 1)[chosen][None]
 
 
-_PICKED = (
-    "starts", "actions", "logits", "values", "next_values", "rewards", "terminated", "ended",
-)  # fmt: skip
+_PICKED = ("starts", "actions", "values")
+"""What the loss reads of a segment, besides features, memory and teacher."""
 
 
 def _pick(lesson: Lesson, pick: Callable[[Tensor], Tensor], rows: Tensor) -> Lesson:
-    """The part of a lesson that `pick` takes of every tensor; `rows` are the rows it is of."""
+    """The part of a lesson that `pick` takes; `rows` are the rows it is of."""
     segment = lesson.segment
     some = replace(
         segment,
