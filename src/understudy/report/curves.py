@@ -59,8 +59,8 @@ def draw(
             )
             continue
         # Seeds may have been evaluated at different steps: compared where all of them are known.
-        end = min(seed[-1][0] for seed in seeds)
-        grid = np.linspace(0, end, 200)
+        start, end = max(seed[0][0] for seed in seeds), min(seed[-1][0] for seed in seeds)
+        grid = np.linspace(start, max(start, end), 200)
         values = np.array([np.interp(grid, *np.array(seed).T) for seed in seeds])
         low, middle, high = _over_seeds(values, band)
         (line,) = axes.plot(grid, middle, label=f"{method}, {len(seeds)} seeds")
