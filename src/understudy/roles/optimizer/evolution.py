@@ -92,7 +92,9 @@ class Evolution(ABC):
     def _begun(self, population: int, rng: np.random.Generator, first: bool) -> Any:
         engine = self._start(population, rng, first)
         # The library leaves this history as the memory was found; a state must not hold that.
-        engine._funhist_values.fill(0.0)
+        history = vars(engine).get("_funhist_values")
+        if history is not None:
+            history.fill(0.0)
         return engine
 
     def tell(self, trials: Sequence[Trial]) -> None:
