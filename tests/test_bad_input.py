@@ -16,6 +16,7 @@ from understudy.cli import main
 
 TRAIN = "policy train --env gsm8k --task.path train.jsonl --task.eval_path test.jsonl --lm hf:./model --debug "
 TEACH = "teacher train --debug "
+SEARCH = "optimizer train --debug "
 EVAL = "policy eval --env gsm8k --task.path train.jsonl --task.eval_path test.jsonl --debug "
 FILES = {
     "bad.toml": "iterations = = 3",
@@ -194,6 +195,20 @@ BAD = {
     "policy grade answers.jsonl --out model": "model: cannot write",
     "policy grade answers.jsonl --env gsm9k --out o": "no grader for 'gsm9k'; did you mean 'gsm8k'?",
     "policy grade answers.jsonl --env countdown --out o": "no grader for 'countdown'",
+    # searches
+    SEARCH + "--proposer lm --lm pokcet": "no language model 'pokcet': did you mean pocket?",
+    SEARCH + "--proposer lm --lm hf:./nowhere": "nowhere",
+    SEARCH + "--proposer lm --lm replay:nowhere": "nowhere: no such recording",
+    SEARCH + "--proposer lm --ask.style json": "pocket is too small for json; use lines",
+    SEARCH + "--proposer lm --ask.mode spoken": "ask.mode",
+    SEARCH + "--proposer lm --ask.proposals 0": "ask.proposals",
+    SEARCH + "--proposer lm --ask.history_tokens 9": "9 are too few for trials of 5 parameters",
+    SEARCH + "--proposer lm --ask.style lines --ask.temperature 0": "several answers need a temperature",
+    SEARCH + "--proposer lm --env Blackjack-v1": "a question about 704 parameters needs more than",
+    SEARCH + "--proposer lm --env CartPol-v1": "did you mean CartPole-v1?",
+    SEARCH + "--proposer cma --first lm": "only --proposer hybrid begins with another",
+    SEARCH + "--budget.calls -1": "budget.calls",
+    "optimizer eval nowhere --video true": "nowhere: no such file",
     # teachers
     TEACH + "--env SimpleDorKey": "no environment 'SimpleDorKey'; did you mean 'SimpleDoorKey'?",
     TEACH + "--env mpe/simple_spred": "unknown MPE task 'simple_spred', did you mean 'simple_spread'?",

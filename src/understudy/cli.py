@@ -69,19 +69,21 @@ def _command(
         if describe is not None:
             print(getattr(summary, describe)(made))
         if picture is not None:
-            curves, ylabel = getattr(summary, picture)(made)
-            _draw(curves, made.with_suffix(".png"), ylabel)
+            curves, ylabel, *options = getattr(summary, picture)(made)
+            _draw(curves, made.with_suffix(".png"), ylabel, *options)
         return made if isinstance(made, Path) else None
 
     return run
 
 
-def _draw(curves: Mapping[str, Any], out: Path, ylabel: str) -> None:
+def _draw(
+    curves: Mapping[str, Any], out: Path, ylabel: str, options: Mapping[str, Any] | None = None
+) -> None:
     """A comparison's picture; without matplotlib the table is all there is, and that is said."""
     from understudy.report.curves import draw
 
     try:
-        print(draw(curves, out, ylabel=ylabel, title=out.parent.name))
+        print(draw(curves, out, ylabel=ylabel, title=out.parent.name, **(options or {})))
     except RunError as error:
         print(error)
 
@@ -228,7 +230,7 @@ COMMANDS: dict[str, Command] = {
     "optimizer compare": Command(
         "Proposers side by side under one budget, with intervals.",
         _config("optimizer", "CompareConfig"),
-        _command("optimizer", "run_compare", "describe_comparison"),
+        _command("optimizer", "run_compare", "describe_comparison", "curves"),
     ),
     "optimizer eval": Command(
         "Evaluate a policy that a search has saved.",

@@ -1,5 +1,6 @@
 """What README, docs and examples say is run, so that it stays true."""
 
+import json
 import re
 import runpy
 import shlex
@@ -8,10 +9,15 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 
 from understudy.cli import COMMANDS, main
+from understudy.envs.control.vector import Arena
 from understudy.envs.grid import layouts
+from understudy.envs.search.policies import Scale
+from understudy.roles.optimizer import config as optimizer
+from understudy.roles.optimizer.build import build_policy
 from understudy.roles.policy.config import CompareConfig, PolicyConfig, PretrainConfig
 from understudy.roles.teacher import config as teacher
 from understudy.run.config import load
@@ -66,6 +72,29 @@ def test_programs_in_the_page_about_own_parts_run(
         runpy.run_path(str(tmp_path / "program.py"))
 
 
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", "MountainCar-v0"])
+def test_the_snippet_replays_a_found_policy(
+    env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    page = (ROOT / "docs/roles/optimizer.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    words = ["optimizer", "train", "--env", env, "--debug", "--run.name", "one"]
+    assert main([*words, "--run.root", str(tmp_path), "--run.progress", "false"]) == 0
+    run = tmp_path / "optimizer" / env / "one"
+    monkeypatch.chdir(run)
+    Path("snippet.py").write_text(snippet)
+    capsys.readouterr()
+    runpy.run_path("snippet.py")
+    replayed = float(capsys.readouterr().out)
+    saved = json.loads(Path("best_policy.json").read_text())
+    shape = optimizer.PolicyShape(**saved["shape"])
+    scale = Scale(np.array(saved["policy"]["mean"]), np.array(saved["policy"]["std"]))
+    with Arena(env) as arena:
+        policy = build_policy(shape, arena, scale)
+        played = arena.play(policy.bind(np.array([saved["point"]])), [0])
+    assert replayed == pytest.approx(played.returns[0, 0], rel=1e-4)
+
+
 def test_the_demo_recipe_runs(tmp_path: Path):
     words = ["policy", "train", "--config", str(ROOT / "recipes/demo.toml"), "--debug"]
     small = ["--iterations", "2", "--eval_problems", "8", "--prompts", "2", "--group", "2"]
@@ -105,6 +134,7 @@ def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]):
 PAGE_OF_ROLE = {
     "policy": (PolicyConfig, CompareConfig),
     "teacher": (teacher.TeacherConfig, teacher.EvalConfig, teacher.CompareConfig),
+    "optimizer": (optimizer.OptimizerConfig, optimizer.EvalConfig, optimizer.CompareConfig),
 }
 
 

@@ -62,7 +62,8 @@ def test_an_answer_comes_back_and_costs_nothing(tmp_path):
     first.put(key(), request_json("m", ASK), Reply("a second answer to the same question"))
     first.close()
     again = Cache(tmp_path / "deep" / "c.sqlite")
-    free = Reply(text, finish_reason="length", usage=Usage(cached_calls=1))
+    free = Reply(text, finish_reason="length", usage=Usage(cached_calls=1), first=paid.usage)
+    assert free.cost == paid.cost == paid.usage
     assert again.get(key()) == free
     assert again.models() == ["m"]
     again.close()

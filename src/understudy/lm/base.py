@@ -86,6 +86,8 @@ class Request:
     """The form the answer must have; the reply's `value` is then parsed and validated."""
     sample_index: int = 0
     """Distinguishes repeated samples of the same question, in the cache and in the seed."""
+    repair: bool = True
+    """Whether an answer without that form may be asked for once more, which is another call."""
     steer: Steer | None = None
     """Only where the backend says that it can (`LocalChat`, with a schema)."""
 
@@ -110,9 +112,16 @@ class Reply:
     """The parsed answer when the request had a schema (model instance or str), or `Unparsed`."""
     finish_reason: FinishReason = "stop"
     usage: Usage = field(default_factory=Usage)
+    first: Usage | None = None
+    """What it cost when it was first given, if it comes from a cache."""
     steered: tuple[tuple[Piece, ...], ...] = ()
     """For each place where `Request.steer` had a say: the model's own log-probabilities of its pieces,
     under the schema and before the weights."""
+
+    @property
+    def cost(self) -> Usage:
+        """What it cost when it was first given: the same when a run that was cut off goes on."""
+        return self.first or self.usage
 
 
 @runtime_checkable

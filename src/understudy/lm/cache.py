@@ -203,6 +203,7 @@ class Cache:
             reply["text"],
             finish_reason=reply["finish_reason"],
             usage=Usage(cached_calls=1),
+            first=Usage(**reply["usage"]),
             steered=tuple(
                 tuple((piece, p) for piece, p in seen) for seen in reply.get("steered", ())
             ),

@@ -153,7 +153,8 @@ class EndpointLM:
             second = structured.settle(again, await self._ask(again))
         except LMError as error:
             return error
-        return replace(second, usage=_sum(reply.usage, second.usage))
+        usage, first = reply.usage + second.usage, reply.cost + second.cost
+        return replace(second, usage=usage, first=first)
 
     async def _ask(self, request: Request) -> Reply:
         """The recorded answer, or that of the one attempt series under way for this question."""
@@ -161,7 +162,8 @@ class EndpointLM:
         key = key_of(document)
         flying = self._flying.get(key)
         if flying is not None:
-            return replace(await asyncio.shield(flying), usage=Usage(cached_calls=1))
+            shared = await asyncio.shield(flying)
+            return replace(shared, usage=Usage(cached_calls=1), first=shared.cost)
         task = asyncio.create_task(self._find(key, document, request))
         self._flying[key] = task
         try:
@@ -371,14 +373,3 @@ def _seed(seed: int, sample_index: int) -> int:
 
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _sum(a: Usage, b: Usage) -> Usage:
-    return Usage(
-        a.calls + b.calls,
-        a.cached_calls + b.cached_calls,
-        a.prompt_tokens + b.prompt_tokens,
-        a.completion_tokens + b.completion_tokens,
-        a.seconds + b.seconds,
-        a.usd + b.usd,
-    )

@@ -18,7 +18,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -244,7 +244,8 @@ class Ledger:
                 (state, *amounts, ticket.id),
             )
             if answer is not None:
-                insert_answer(db, ask.key, answer.document, answer.reply)
+                usage = replace(answer.reply.usage, usd=money / PICO)
+                insert_answer(db, ask.key, answer.document, replace(answer.reply, usage=usage))
 
         self.cache.transact(work)
         return money / PICO

@@ -63,7 +63,8 @@ class ReplayLM:
         second = None if again is None else self._find(again)
         if again is None or second is None:
             return reply
-        return replace(structured.settle(again, second), usage=Usage(cached_calls=2))
+        settled = structured.settle(again, second)
+        return replace(settled, usage=Usage(cached_calls=2), first=reply.cost + second.cost)
 
     def _miss(self, what: str, request: Request) -> LMError:
         start = " ".join(request.messages[-1].content.split())[:80] if request.messages else ""
@@ -168,7 +169,8 @@ class CachedLM:
         ]
 
     def _again(self, request: Request, reply: Reply) -> Reply:
-        return structured.settle(request, replace(reply, usage=Usage(cached_calls=1)))
+        again = replace(reply, usage=Usage(cached_calls=1), first=reply.cost)
+        return structured.settle(request, again)
 
     def _ask(self, requests: list[Request], documents: list[str], keys: list[str]) -> list[Reply]:
         if not requests:

@@ -205,7 +205,7 @@ def repair(request: Request, reply: Reply) -> Request | None:
 
     There is none where the answer was cut or filtered: the same limits would apply again.
     """
-    if not isinstance(reply.value, Unparsed) or request.schema is None:
+    if not isinstance(reply.value, Unparsed) or request.schema is None or not request.repair:
         return None
     if reply.finish_reason != "stop":
         return None

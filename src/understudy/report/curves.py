@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from understudy.run.errors import RunError
 
@@ -13,14 +15,27 @@ Curve = Sequence[tuple[float, float]]
 """(steps, value) pairs, steps rising."""
 
 
-def draw(curves: Mapping[str, Sequence[Curve]], out: Path, *, ylabel: str, title: str = "") -> Path:
-    """Writes a PNG or SVG of the mean of each method's curves, least to greatest shaded.
+def draw(
+    curves: Mapping[str, Sequence[Curve]],
+    out: Path,
+    *,
+    ylabel: str,
+    title: str = "",
+    xlabel: str = "environment steps",
+    band: Literal["range", "quartiles"] = "range",
+    points: Mapping[str, Curve] | None = None,
+) -> Path:
+    """Writes a PNG or SVG of each method's curves over its seeds.
 
     Args:
         curves: method → one curve per seed; a curve of a single point is drawn as a level.
         out: the file, whose ending is the format.
         ylabel: what the values are.
         title: above the picture.
+        xlabel: what is spent.
+        band: range draws the mean, with least to greatest shaded; quartiles the median, with the
+            middle half shaded.
+        points: method → single points, drawn as dots of the method's colour.
 
     Raises:
         RunError: matplotlib is not installed.
@@ -44,12 +59,22 @@ def draw(curves: Mapping[str, Sequence[Curve]], out: Path, *, ylabel: str, title
             )
             continue
         # Seeds may have been evaluated at different steps: compared where all of them are known.
-        end = min(seed[-1][0] for seed in seeds)
-        grid = np.linspace(0, end, 200)
+        start, end = max(seed[0][0] for seed in seeds), min(seed[-1][0] for seed in seeds)
+        grid = np.linspace(start, max(start, end), 200)
         values = np.array([np.interp(grid, *np.array(seed).T) for seed in seeds])
-        (line,) = axes.plot(grid, values.mean(0), label=f"{method}, {len(seeds)} seeds")
-        axes.fill_between(grid, values.min(0), values.max(0), alpha=0.2, color=line.get_color())
-    axes.set(xlabel="environment steps", ylabel=ylabel, title=title)
+        low, middle, high = _over_seeds(values, band)
+        (line,) = axes.plot(grid, middle, label=f"{method}, {len(seeds)} seeds")
+        axes.fill_between(grid, low, high, alpha=0.2, color=line.get_color())
+        if points and method in points:
+            axes.scatter(*np.array(points[method]).T, s=16, color=line.get_color())
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend()
     figure.savefig(out, dpi=120)
     return out
+
+
+def _over_seeds(values: NDArray[np.float64], band: str) -> tuple[NDArray[np.float64], ...]:
+    """Lower edge, line and upper edge over the seeds [S, X]."""
+    if band == "range":
+        return values.min(0), values.mean(0), values.max(0)
+    return tuple(np.quantile(values, (0.25, 0.5, 0.75), axis=0))

@@ -180,12 +180,15 @@ def test_limits_hold(tmp_path: Path, limit: tuple[str, str]) -> None:
 
 def test_a_proposer_that_costs_money_stops_at_its_limit(tmp_path: Path) -> None:
     """As one that asks a language model does: one call a batch, noted in the budget."""
+    # The check of what is left is the proposer's: one that can go on without calls may.
 
     def build(settings: OptimizerConfig, task: Task, budget: Budget) -> Any:
         proposer = build_proposer(settings, task, budget)
         ask = proposer.ask
 
         def paid(n: int, trials: Any, rng: Any) -> Any:
+            if min(budget.left("calls"), budget.left("tokens")) <= 0:
+                return []
             budget.spend(calls=1, tokens=100, usd=0.01)
             return ask(n, trials, rng)
 

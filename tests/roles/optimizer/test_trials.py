@@ -72,7 +72,7 @@ def test_a_budget_is_spent_and_never_passed() -> None:
     budget.spend(episodes=4, evaluations=2, tokens=60, usd=0.5)
     assert budget.left("episodes") == 6
     assert budget.left("usd") == float("inf")
-    assert budget.exhausted == "tokens"
+    assert budget.left("tokens") == 0
     with pytest.raises(ValueError, match="7 episodes cannot be spent: 6 are left"):
         budget.spend(episodes=7)
     with pytest.raises(ValueError, match="cannot be spent"):
@@ -80,4 +80,5 @@ def test_a_budget_is_spent_and_never_passed() -> None:
     other = Budget(budget.limits)
     other.load(json.loads(json.dumps(budget.spent())))
     assert other == budget
-    assert Budget(BudgetConfig(episodes=1)).exhausted is None
+    with pytest.raises(ValueError, match="2 calls cannot be spent: 1 are left"):
+        Budget(BudgetConfig(calls=1)).spend(calls=2)

@@ -7,21 +7,28 @@ from dataclasses import dataclass, fields
 
 from understudy.run.fields import NonNegativeFloat, NonNegativeInt, PositiveInt
 
+EXACT = ("episodes", "evaluations", "calls")
+"""What is known before it is spent, and therefore never passed."""
+
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """Limits of a search; the first that is reached ends it. 0 is no limit, but for episodes."""
+    """Limits of a search. 0 is no limit, but for episodes.
+
+    The search ends with its episodes or evaluations. Where calls, tokens or money run out, no
+    language model is asked any more; a proposer that has others goes on with them.
+    """
 
     episodes: PositiveInt = 4000
     """Episodes in all: scaling, trials and the choice of the winner; not the held-out ones."""
     evaluations: NonNegativeInt = 0
     """Trials."""
     calls: NonNegativeInt = 0
-    """Calls to a language model."""
+    """Answers of a language model; never passed."""
     tokens: NonNegativeInt = 0
-    """Tokens to and from a language model."""
+    """Tokens to and from a language model; no question is asked once they are spent."""
     usd: NonNegativeFloat = 0.0
-    """Money for a language model."""
+    """US dollars for a language model; no question is asked that could pass them."""
 
 
 @dataclass
@@ -44,10 +51,10 @@ class Budget:
         """Notes what was spent.
 
         Raises:
-            ValueError: more episodes or evaluations than were left, or a negative amount.
+            ValueError: more episodes, evaluations or calls than were left, or a negative amount.
         """
         for name, amount in amounts.items():
-            if amount < 0 or (name in ("episodes", "evaluations") and amount > self.left(name)):
+            if amount < 0 or (name in EXACT and amount > self.left(name)):
                 raise ValueError(f"{amount} {name} cannot be spent: {self.left(name)} are left")
             setattr(self, name, getattr(self, name) + amount)
 
@@ -59,11 +66,6 @@ class Budget:
         """Goes back to what `spent` gave."""
         for name in _NAMES:
             setattr(self, name, spent[name])
-
-    @property
-    def exhausted(self) -> str | None:
-        """The first limit that is reached, if one is."""
-        return next((name for name in _NAMES if self.left(name) <= 0), None)
 
 
 _NAMES = tuple(field.name for field in fields(BudgetConfig))

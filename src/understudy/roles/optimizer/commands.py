@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,8 @@ from understudy.roles.optimizer.config import (
     PolicyShape,
 )
 from understudy.roles.optimizer.evaluation import held_out
-from understudy.roles.optimizer.train import train
+from understudy.roles.optimizer.train import open_model, train
+from understudy.roles.optimizer.video import record
 from understudy.run.files import on_disk, replace_file
 from understudy.run.metrics import read
 from understudy.run.run import Run
@@ -63,10 +65,11 @@ def run_compare(config: CompareConfig) -> Path:
 
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
-    """A saved policy's mean return on fresh episodes, with an interval.
+    """A saved policy's mean return on fresh episodes, with an interval, and a video if asked for.
 
     Raises:
         DataError: no such file, or it is not a policy.
+        RunError: a video cannot be made.
     """
     path = Path(config.policy)
     path = path / "best_policy.json" if path.is_dir() else path
@@ -84,11 +87,11 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
     seeds = Seeds(config.seed)
     with Arena(env, options) as arena:
         task = Task(arena, build_policy(shape, arena, scale))
-        found = held_out(
-            task, task.space.point(point), partial(seeds.integer, "eval"), config.episodes,
-            seeds.generator("bootstrap"),
-        )  # fmt: skip
-    return {"env": env, **asdict(found)}
+        best, seed = task.space.point(point), partial(seeds.integer, "eval")
+        found = held_out(task, best, seed, config.episodes, seeds.generator("bootstrap"))
+        # The first of the episodes is the one that is shown.
+        video = record(task, best, seed(0), path.with_suffix(".gif")) if config.video else None
+    return {"env": env, "video": video and str(video), **asdict(found)}
 
 
 def known_optimum(config: OptimizerConfig) -> dict[str, float] | None:
@@ -107,6 +110,7 @@ def curve(path: Path) -> dict[str, Any]:
     return {
         "held_out": result["held_out"],
         "spent": result["spent"],
+        "trials": [row["trials"] for row in rows],
         "episodes": [row["episodes"] for row in rows],
         "best": [row["best"] for row in rows],
     }
@@ -115,7 +119,8 @@ def curve(path: Path) -> dict[str, Any]:
 def _one(base: OptimizerConfig, name: Name, seed: int) -> OptimizerConfig:
     run = replace(base.run, name=f"{base.run.name or 'compare'}-{name}-s{seed}")
     members = base.members if name == "portfolio" else ()
-    return replace(base, proposer=name, seed=seed, members=members, run=run)
+    first = base.first if name == "hybrid" else "random"
+    return replace(base, proposer=name, seed=seed, members=members, first=first, run=run)
 
 
 def _check(config: OptimizerConfig) -> None:
@@ -123,7 +128,8 @@ def _check(config: OptimizerConfig) -> None:
     config.check()
     with Arena(config.env, config.env_options) as arena:
         task = Task(arena, build_policy(config.policy, arena, None))
-        build_proposer(config, task, Budget(config.budget))
+        with open_model(config) if config.asks else nullcontext() as lm:
+            build_proposer(config, task, Budget(config.budget), lm)
 
 
 def _folder(env: str) -> str:

@@ -8,10 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from understudy.roles.optimizer.budget import BudgetConfig
 from understudy.run.config import ConfigError, RunConfig
-from understudy.run.fields import NonNegativeInt, PositiveFloat, PositiveInt, Range
+from understudy.run.fields import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Range,
+)
 
 Option = bool | int | float | str
-Name = Literal["random", "ars", "cma", "catcma", "plan", "hybrid", "portfolio"]
+Name = Literal["random", "ars", "cma", "catcma", "plan", "lm", "hybrid", "portfolio"]
+Style = Literal["json", "lines"]
 Share = Annotated[float, Range(low=0, below=1)]
 
 
@@ -48,6 +55,34 @@ class PolicyShape:
 
 
 @dataclass(frozen=True)
+class AskConfig:
+    """How a language model is asked for points. What it may cost is the budget's."""
+
+    mode: Literal["numeric", "described", "reflective"] = "described"
+    """numeric: parameters and returns alone; described: with the environment and the policy in
+    words; reflective: also statistics of the trials and an episode of the best of them."""
+    style: Literal["auto", "json", "lines"] = "auto"
+    """json: for any model; lines: a short text for models trained on the propose tasks, which has
+    no mode; auto: lines for pocket, else json."""
+    proposals: PositiveInt = 8
+    """Points of one answer; in the style lines one of as many answers each."""
+    calls: PositiveInt = 1
+    """Questions of that kind per generation."""
+    temperature: NonNegativeFloat = 1.0
+    """Of the answers."""
+    max_tokens: NonNegativeInt = 0
+    """Of an answer; 0 is what its form needs. Models that think before they answer need more."""
+    history_tokens: PositiveInt = 6000
+    """Most tokens for the record of trials, counted as two characters each; when it is full, the
+    best, the latest and the most different are kept."""
+
+    def check(self) -> None:
+        """Several answers to one question need randomness."""
+        if self.temperature == 0 and (self.calls > 1 or self.style == "lines"):
+            raise ConfigError("ask.temperature: several answers need a temperature above 0")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Search a policy's parameters: propose, race, learn, and prove the winner on fresh episodes."""
 
@@ -59,9 +94,12 @@ class OptimizerConfig:
     """What it is made with, e.g. `is_slippery = false`; `max_episode_steps` for another limit."""
     proposer: Name = "hybrid"
     """Who proposes: random, ars, cma (CMA-ES), catcma (also of choices), plan (tables: learns the
-    transitions), hybrid (one for the first trials, then cma or plan), portfolio (a bandit)."""
+    transitions), lm (the model of --lm), hybrid (one for the first trials, then cma or plan),
+    portfolio (a bandit)."""
+    lm: str = "pocket"
+    """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
     members: tuple[Name, ...] = ()
-    """portfolio: its members; by default all but hybrid that suit the policy."""
+    """portfolio: its members; by default random, ars and the best without a language model."""
     seed: NonNegativeInt = 0
     """Everything random follows from it."""
     policy: PolicyShape = PolicyShape()
@@ -69,7 +107,9 @@ class OptimizerConfig:
     batch: NonNegativeInt = 0
     """Proposals per generation; 0 is what the proposer likes."""
     first_trials: NonNegativeInt = 16
-    """hybrid: trials before the hand-over."""
+    """hybrid: trials before the hand-over; it is earlier where calls, tokens or money run out."""
+    first: Literal["random", "lm"] = "random"
+    """hybrid: who proposes them."""
     race_first: PositiveInt = 1
     """Episodes of every trial."""
     race_rounds: PositiveInt = 2
@@ -80,10 +120,21 @@ class OptimizerConfig:
     where episodes of a point differ little."""
     held_out: PositiveInt = 100
     """Fresh episodes on which the winner is evaluated; they are not of the budget."""
+    ask: AskConfig = AskConfig()
     run: RunConfig = field(default_factory=RunConfig)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a language model is asked."""
+        first = self.proposer == "hybrid" and self.first == "lm"
+        return first or self.proposer == "lm" or "lm" in self.members
 
     def check(self) -> None:
         """Rejects combinations that cannot mean anything."""
+        if self.first == "lm" and self.proposer != "hybrid":
+            raise ConfigError(
+                "first: only --proposer hybrid begins with another; use --proposer lm"
+            )
         if self.members and self.proposer != "portfolio":
             raise ConfigError("members: only --proposer portfolio has members")
         if self.proposer == "portfolio" and self.members:
@@ -132,6 +183,8 @@ class EvalConfig:
     """Fresh episodes."""
     seed: NonNegativeInt = 0
     """Of the episodes."""
+    video: bool = False
+    """Write the first of them as best_policy.gif beside the policy."""
 
     def check(self) -> None:
         """There must be a policy."""

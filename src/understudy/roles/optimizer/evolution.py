@@ -80,14 +80,22 @@ class Evolution(ABC):
     def ask(self, n: int, _trials: Trials, rng: np.random.Generator) -> list[Proposal]:
         """The next points of the population."""
         if self._engine is None:
-            self._engine = self._start(self.batch, rng, True)
+            self._engine = self._begun(self.batch, rng, True)
         if not self._waiting and not self._told and self._stuck():
-            self._engine = self._start(2 * self._engine.population_size, rng, False)
+            self._engine = self._begun(2 * self._engine.population_size, rng, False)
         if not self._waiting:
             self._engine.reseed_rng(int(rng.integers(INTEGERS)))
             missing = self._engine.population_size - len(self._told)
             self._waiting = [self._draw() for _ in range(missing)]
         return [Proposal(point, self.name) for point, _ in self._waiting[:n]]
+
+    def _begun(self, population: int, rng: np.random.Generator, first: bool) -> Any:
+        engine = self._start(population, rng, first)
+        # The library leaves this history as the memory was found; a state must not hold that.
+        history = vars(engine).get("_funhist_values")
+        if history is not None:
+            history.fill(0.0)
+        return engine
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Updates the distribution once the whole population is known."""

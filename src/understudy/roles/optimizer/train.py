@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from understudy.envs.control.vector import Arena
 from understudy.envs.search.policies import Scale
 from understudy.envs.search.space import Point
 from understudy.envs.search.task import Moments, Task, measure
+from understudy.lm.base import ChatLM
+from understudy.lm.open import opened
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import OptimizerConfig
@@ -35,6 +39,8 @@ from understudy.roles.optimizer.evaluation import (
     noisy,
     race,
 )
+from understudy.roles.optimizer.history import counts
+from understudy.roles.optimizer.language import REMEDIES
 from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
@@ -88,17 +94,23 @@ class State:
 Build = Callable[[OptimizerConfig, Task, Budget], Proposer]
 
 
-def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -> Result | None:
+def train(config: OptimizerConfig, run: Run, *, build: Build | None = None) -> Result | None:
     """Searches until the budget is spent; None if it was stopped before.
 
     Args:
         config: the settings.
         run: where everything is written; if it holds a checkpoint, the search goes on from there.
         build: makes the proposer for the task; pass your own to try another. One that calls a language
-            model notes its calls, tokens and money in the budget it is given.
+            model notes its calls, tokens and money in the budget it is given. By default that of the
+            settings, with its model open as long as the search goes on.
+
+    Raises:
+        LMError: the model cannot be opened, or does not answer.
     """
     found = run.restore()
-    with Arena(config.env, config.env_options) as arena:
+    with Arena(config.env, config.env_options) as arena, ExitStack() as stack:
+        if build is None:
+            build = partial(build_proposer, lm=_model(config, run, stack))
         state = _begin(config, run, arena, build, found)
         with Progress(
             config.budget.episodes,
@@ -121,6 +133,8 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                     first=config.race_first, rounds=config.race_rounds if raced_on else 1,
                     reserve=_reserve(config, is_noisy),
                 )  # fmt: skip
+                if not new:  # the proposer has used up the last episodes
+                    break
                 state.trials.extend(new)
                 state.proposer.tell(new)
                 state.task.rescale()
@@ -135,6 +149,20 @@ def train(config: OptimizerConfig, run: Run, *, build: Build = build_proposer) -
                 bar.update(state.budget.episodes, best=stats["best"])
         state.save(run)
         return None if run.stop_requested else _finish(config, run, state)
+
+
+def _model(config: OptimizerConfig, run: Run, stack: ExitStack) -> ChatLM | None:
+    """The language model, if one is asked; its answers and its bills are in the run's directory."""
+    if not config.asks:
+        return None
+    return stack.enter_context(open_model(config, run.path))
+
+
+def open_model(
+    config: OptimizerConfig, folder: Path | None = None
+) -> AbstractContextManager[ChatLM]:
+    """The model of the settings, for the length of a block; it never passes the budget's money."""
+    return opened(config.lm, run_folder=folder, max_usd=config.budget.usd or None)
 
 
 def _begin(
@@ -171,7 +199,8 @@ def _reserve(config: OptimizerConfig, is_noisy: bool) -> int:
 def _over(config: OptimizerConfig, state: State) -> bool:
     """Whether what is left is for the choice, or a limit is reached."""
     reserve = _reserve(config, noisy(state.trials))
-    return state.budget.left("episodes") <= reserve or state.budget.exhausted is not None
+    left = state.budget.left
+    return left("episodes") <= reserve or left("evaluations") <= 0
 
 
 def _stats(state: State, new: list[Trial]) -> dict[str, float]:
@@ -185,6 +214,18 @@ def _stats(state: State, new: list[Trial]) -> dict[str, float]:
         "best_episodes": float(len(returns)),
         "generation_mean": float(means.mean()),
         "generation_best": float(means.max()),
+        **_asked(state, new),
+    }
+
+
+def _asked(state: State, new: list[Trial]) -> dict[str, float]:
+    """What a language model has cost so far, and how many of its new proposals were not usable."""
+    if not state.budget.calls:
+        return {}
+    made = counts(new)
+    return {
+        **{name: float(getattr(state.budget, name)) for name in ("calls", "tokens", "usd")},
+        **{kind.replace("-", "/"): float(made.get(kind, 0)) for kind in REMEDIES},
     }
 
 

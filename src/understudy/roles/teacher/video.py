@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from understudy.envs.grid.layouts import RULES
@@ -15,8 +14,8 @@ from understudy.envs.grid.minigrid import MinigridMemory
 from understudy.envs.grid.register import make_room
 from understudy.roles.teacher.config import TeacherConfig
 from understudy.roles.teacher.evaluate import HELD_OUT_SEED, Act
+from understudy.rollout.video import write_gif
 from understudy.run.errors import RunError
-from understudy.run.files import on_disk
 
 FRAME_MS = 150
 MODULES = {
@@ -38,15 +37,8 @@ def record(config: TeacherConfig, act: Act, out: Path) -> Path:
         RunError: a package for drawing is missing, or the file cannot be written.
         EnvError: minigrid is missing.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise RunError(f"{out}: a video needs pillow; pip install understudy[video]") from error
     play = _particles if config.env.startswith("mpe/") else _grid
-    frames = [Image.fromarray(np.asarray(frame)) for frame in play(config, act)]
-    with on_disk(out):
-        frames[0].save(out, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
-    return out
+    return write_gif(play(config, act), out, frame_ms=FRAME_MS)
 
 
 def _grid(config: TeacherConfig, act: Act) -> Iterator[Any]:
