@@ -20,7 +20,7 @@ STEER = Steer((("", WEIGHTS), ("1x", (("a", 30.0), ("b", 0.0)))))
 
 def ask(index=0, steer: Steer | None = STEER, schema: Regex | None = FORM, **sampling):
     return Request(
-        (Message("user", "Well?"),), Sampling(max_tokens=8, **sampling), schema, index, steer
+        (Message("user", "Well?"),), Sampling(max_tokens=8, **sampling), schema, index, steer=steer
     )
 
 

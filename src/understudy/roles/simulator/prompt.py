@@ -83,7 +83,7 @@ class Short:
             Sampling(max_tokens=32, temperature=temperature, seed=seed),
             Regex(self.lines.pattern(asked.room)),
             index,
-            steer,
+            steer=steer,
         )
 
     def read(self, value: Any, room: Room) -> tuple[Mapping[str, Values], bool]:
