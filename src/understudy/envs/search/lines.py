@@ -46,7 +46,7 @@ def question(space: Space, rows: Sequence[Row], *, tokens: int = TOKENS) -> str:
     Raises:
         SpaceError: a choice of more than ten options, or too many parameters for `tokens`.
     """
-    options = _digits(space).shape[1]
+    options = levels(space).shape[1]
     kind = "choices" if space.categorical.all() else "levels"
     head = f"Search {options} {kind}, {len(rows)} tried.\nReturns "
     labels = _labels(len(space))
@@ -67,7 +67,7 @@ def pattern(space: Space) -> str:
     Raises:
         SpaceError: a choice of more than ten options.
     """
-    most = np.minimum(space.levels, _digits(space).shape[1]) - 1
+    most = np.minimum(space.levels, levels(space).shape[1]) - 1
     labelled = zip(_labels(len(space)), most, strict=True)
     return "".join(f"{label}[0-{int(last)}]" for label, last in labelled)
 
@@ -89,7 +89,7 @@ def read(text: str, space: Space) -> Point:
         form = pattern(space)
         raise SpaceError(f"an answer must match {form[:60]}{'…' * (len(form) > 60)}")
     chosen = [int(c) for c in answer if c in string.digits]
-    table = _digits(space)
+    table = levels(space)
     return space.point(table[np.arange(len(space)), chosen])
 
 
@@ -137,12 +137,16 @@ def _labels(count: int) -> list[str]:
 
 def _written(space: Space, point: Point) -> str:
     """The digit of each parameter."""
-    distance = np.abs(_digits(space) - np.asarray(point)[:, None])
+    distance = np.abs(levels(space) - np.asarray(point)[:, None])
     return "".join(map(str, distance.argmin(axis=1).tolist()))
 
 
-def _digits(space: Space) -> NDArray[np.int64]:
-    """[D, L] the grid's integer of each digit; a shorter parameter repeats its last."""
+def levels(space: Space) -> NDArray[np.int64]:
+    """[D, L] the grid's integer of each digit; a parameter of fewer levels repeats its last.
+
+    Raises:
+        SpaceError: a choice of more than ten options.
+    """
     return _table(tuple(space.low.tolist()), tuple(space.high.tolist()), tuple(space.categorical))
 
 
