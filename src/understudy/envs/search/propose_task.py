@@ -72,6 +72,8 @@ class Propose:
         else:
             self._size = GYM_PROBLEMS[split]
             gym_worlds(about, FIRST_SEED[split])
+        if file:
+            _block(about, FIRST_SEED[split], file)
 
     def __len__(self) -> int:
         return self._size

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.envs.control.vector import Table
 from understudy.envs.search.space import Ints, Space, choices
 
 Floats = NDArray[np.float64]
@@ -91,9 +92,15 @@ class RandomTables:
             value = found.max(axis=2)
         return found
 
-    def optimum(self) -> Ints:
-        """[N, S] a best action for every state."""
-        return self.values().argmax(axis=2)
+    def tables(self) -> list[Table]:
+        """The worlds as transition tables."""
+        start = np.eye(self.states)[self.start]
+        shape = self._next.shape[1:]
+        return [
+            Table(np.broadcast_to(self._chance[i], shape), self._next[i],
+                  self._reward[i], self._over[i], start[i], STEPS)
+            for i in range(self.count)
+        ]  # fmt: skip
 
     def experts(self, points: Ints) -> Ints:
         """[N, P, S] points with each action that is not a best one put right."""
