@@ -137,38 +137,13 @@ def with_lm(
             ]
         replies = iter(lm.chat(requests))
         for problem, rows in zip(problems, tried, strict=True):
-            rng, seen, new = (
-                problem.rng(3, seed, step),
-                {lines.write(p, problem.space) for p, _ in rows},
-                [],
-            )
+            rng, new = problem.rng(3, seed, step), list[Point]()
             for _ in range(BATCH):
-                point = beside(
-                    lines.read(next(replies).text, problem.space), seen, problem.space, rng
-                )
-                seen.add(lines.write(point, problem.space))
-                new.append(point)
+                answer = lines.read(next(replies).text, problem.space)
+                seen = [*(point for point, _ in rows), *new]
+                new.append(lines.unseen(answer, problem.space, seen, rng))
             rows += list(zip(new, problem.score(new), strict=True))
     return tried
-
-
-def beside(point: Point, seen: set[str], space: Space, rng: np.random.Generator) -> Point:
-    """The point if it was not tried, else one a few digits from it."""
-    table = lines.levels(space)
-    top = np.minimum(space.levels, table.shape[1]) - 1
-    digits = np.abs(table - np.array(point)[:, None]).argmin(axis=1)
-    for attempt in range(200):
-        text = lines.write(point, space)
-        if text not in seen:
-            return point
-        moved = rng.choice(
-            len(space), size=min(len(space), 1 + attempt // (4 * len(space))), replace=False
-        )
-        there = digits.copy()
-        step = np.clip(there[moved] + rng.choice([-1, 1], len(moved)), 0, top[moved])
-        there[moved] = np.where(space.categorical[moved], rng.integers(0, top[moved] + 1), step)
-        point = tuple(table[np.arange(len(space)), there].tolist())
-    return point
 
 
 def area(problem: Problem, returns: Sequence[float]) -> float:

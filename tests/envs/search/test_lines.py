@@ -4,15 +4,15 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
-from understudy.envs.search.lines import ROWS, fit, pattern, question, read, write
+from understudy.envs.search.lines import ROWS, fit, pattern, question, read, unseen, write
 from understudy.envs.search.space import Space, SpaceError, box, choices
 
 
 @st.composite
 def spaces(draw) -> Space:
-    d = draw(st.integers(1, 30))
+    d = draw(st.integers(1, 12))
     names = [str(i) for i in range(d)]
     limit = draw(st.integers(1, 100))
     kinds = {
@@ -38,6 +38,7 @@ def test_what_is_written_is_read_as_the_nearest_point_that_can_be_written(space:
     assert (np.abs(np.subtract(point, nearest)) <= space.levels / 8 + 1).all()
 
 
+@settings(max_examples=40)
 @given(spaces(), st.data())
 def test_whatever_matches_is_a_point(space: Space, data: st.DataObject):
     text = data.draw(
@@ -96,3 +97,20 @@ def test_too_many_options_or_parameters_are_refused():
         question(choices(["a"], 11), [])
     with pytest.raises(SpaceError, match="500 parameters"):
         question(choices([str(i) for i in range(500)], 6), [])
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_an_answer_that_was_tried_becomes_another_near_it(space: Space, seed: int):
+    rng = np.random.default_rng(seed)
+    point = read(write(space.point(space.sample(1, rng)[0]), space), space)
+    assert unseen(point, space, [], rng) == point
+    other = unseen(point, space, [point], rng)
+    assert write(read(write(other, space), space), space) == write(other, space)
+    texts = [write(p, space) for p in (point, other)]
+    assert texts[0] != texts[1]
+    assert sum(a != b for a, b in zip(*texts, strict=True)) <= 2
+
+
+def test_where_all_was_tried_the_point_comes_back():
+    space = choices(["a"], 2)
+    assert unseen((1,), space, [(0,), (1,)], np.random.default_rng(0)) == (1,)

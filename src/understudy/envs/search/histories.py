@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from understudy.envs.search.lines import Row, levels
+from understudy.envs.search.lines import Row, greatest, levels
 from understudy.envs.search.space import Ints, Space
 
 Floats = NDArray[np.float64]
@@ -92,7 +92,7 @@ class Moment:
 def search(worlds: Worlds, rng: np.random.Generator) -> Searched:
     """The cross-entropy method over digits (Rubinstein 1999), with mutants of the best."""
     space = worlds.space
-    size = np.minimum(space.levels, levels(space).shape[1])
+    size = greatest(space) + 1
     digits = rng.integers(0, size, (worlds.count, FIRST, len(space)))
     returns = worlds.score(_points(space, digits))
     born = [0] * FIRST

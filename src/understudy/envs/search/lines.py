@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,6 +27,8 @@ OPTIONS = 10
 """Most options of a choice: as many as there are digits."""
 ROWS = 10
 """Most trials that are shown."""
+TRIES = 8
+"""To find a new point, for every number of digits that are changed."""
 TOKENS = 480
 """Question and answer take no more characters, and no character takes more than one token."""
 
@@ -67,9 +69,8 @@ def pattern(space: Space) -> str:
     Raises:
         SpaceError: a choice of more than ten options.
     """
-    most = np.minimum(space.levels, levels(space).shape[1]) - 1
-    labelled = zip(_labels(len(space)), most, strict=True)
-    return "".join(f"{label}[0-{int(last)}]" for label, last in labelled)
+    labelled = zip(_labels(len(space)), greatest(space).tolist(), strict=True)
+    return "".join(f"{label}[0-{last}]" for label, last in labelled)
 
 
 def write(point: Point, space: Space) -> str:
@@ -91,6 +92,29 @@ def read(text: str, space: Space) -> Point:
     chosen = [int(c) for c in answer if c in string.digits]
     table = levels(space)
     return space.point(table[np.arange(len(space)), chosen])
+
+
+def unseen(point: Point, space: Space, seen: Iterable[Point], rng: np.random.Generator) -> Point:
+    """The point of an answer, or one a few digits away where its text is that of a point in `seen`.
+
+    `Space.unseen` would move it by a step of the grid, which no question shows. Where all texts
+    seem used up, the point itself comes back.
+    """
+    known = {write(p, space) for p in seen}
+    table = levels(space)
+    top = greatest(space)
+    here = np.array([int(digit) for digit in _written(space, point)])
+    there = here
+    for attempt in range(TRIES * len(space)):
+        found = space.point(table[np.arange(len(space)), there])
+        if write(found, space) not in known:
+            return found
+        # More and more parameters at once.
+        moved = rng.permutation(len(space))[: 1 + attempt // TRIES]
+        there = here.copy()
+        steps = np.clip(here[moved] + rng.choice([-1, 1], len(moved)), 0, top[moved])
+        there[moved] = np.where(space.categorical[moved], rng.integers(top[moved] + 1), steps)
+    return point
 
 
 def fit(space: Space, rows: Sequence[Row], most: int) -> list[Row]:
@@ -148,6 +172,12 @@ def levels(space: Space) -> NDArray[np.int64]:
         SpaceError: a choice of more than ten options.
     """
     return _table(tuple(space.low.tolist()), tuple(space.high.tolist()), tuple(space.categorical))
+
+
+def greatest(space: Space) -> NDArray[np.int64]:
+    """[D] the greatest digit of each parameter."""
+    table = levels(space)
+    return (table[:, 1:] > table[:, :-1]).sum(axis=1)
 
 
 @lru_cache(maxsize=1024)
