@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from understudy.data.jsonl import read_rows
 from understudy.envs.base import EnvError, Grade, Problem
 from understudy.envs.control.vector import Arena
 from understudy.envs.diagnose import Diagnosis, Kind
+from understudy.envs.gsm8k import read_rows
 from understudy.envs.search.histories import Floats, Moment, Searched, Worlds, moment, search
 from understudy.envs.search.lines import levels, question, read, write
 from understudy.envs.search.policies import make_policy
 from understudy.envs.search.random_control import RandomControl, Shape
 from understudy.envs.search.random_tables import SIZES, RandomTables
-from understudy.envs.search.space import Ints, SpaceError
+from understudy.envs.search.space import Ints, Point, SpaceError
 from understudy.envs.search.task import Task, measure
 
 PREFIX = "propose/"
@@ -56,7 +55,8 @@ class Propose:
             about: where is searched.
             split: train or test, of different worlds, or of different episodes.
             file: trials.jsonl of a run in the Gymnasium environment, whose policies had the usual
-                weights (bias, ± 6 by 0.1) or tables.
+                weights (bias, ± 6 by 0.1) or tables. An answer is the run's own later, better
+                point; other answers are played on this task's episodes and scale.
 
         Raises:
             EnvError: no such split or environment, or a file of something else.
@@ -201,19 +201,21 @@ def _block(about: str, seed: int, file: str) -> tuple[Worlds, Searched, Ints]:
 
 
 def _recorded(worlds: Worlds, file: str) -> Searched:
-    """What a run saw, as it is written; each point has its own mean.
+    """What a run saw, each point as it is written and with its own mean.
 
     Raises:
-        EnvError: a point that is not in the space, or too few trials to learn from.
+        EnvError: a line that is no trial in this space, or too few trials to learn from.
     """
-    points, returns, born = list[Any](), list[float](), list[int]()
-    for number, row in read_rows(Path(file), required=("point", "returns", "generation")):
+    points, returns, born = list[Point](), list[float](), list[int]()
+    for where, row in read_rows(file, "train", ()):
         try:
             points.append(worlds.space.point(row["point"]))
+            returns.append(float(np.mean(row["returns"])))
+            born.append(int(row["generation"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnvError(f"{where}: not a trial ({error})") from error
         except SpaceError as error:
-            raise EnvError(f"{file}:{number}: {error}") from error
-        returns.append(float(np.mean(row["returns"])))
-        born.append(int(row["generation"]))
+            raise EnvError(f"{where}: {error}") from error
     if len(set(points)) < 2:
         raise EnvError(f"{file}: a search is learnt from two trials or more")
     table = levels(worlds.space)
