@@ -40,11 +40,8 @@ def test_what_was_tried_before_is_no_progress():
         problem = task.problem(index)
         head, _, columns = problem.question.partition("\nReturns ")[2].partition("\n")
         columns = columns.removesuffix("\nNext:")
-        # The last digit behind each letter: the best trial.
-        best = "".join(
-            columns[i - len(head)] + columns[i]
-            for i in range(len(head), len(columns), len(head) + 1)
-        )
+        # The first digit behind each letter: the best trial.
+        best = "".join(columns[i : i + 2] for i in range(0, len(columns), len(head) + 1))
         if head.isdigit():
             copied += 1
             grade = task.grade(problem, best)

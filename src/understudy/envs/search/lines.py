@@ -2,9 +2,9 @@
 
 Every parameter is one digit: a choice its index, a number one of nine levels that stand closer
 together near the middle of its box. The trials are written parameter by parameter, not point by
-point: a letter, then that parameter's digit in each trial from the worst to the best. To answer,
+point: a letter, then that parameter's digit in each trial from the best to the worst. To answer,
 `A5B3…`, is to go through the letters again, so that all a model needs to see stands behind the
-same letter, at distances that are ranks.
+same letter, at distances that are ranks; first of all, what the best trial had there.
 """
 
 from __future__ import annotations
@@ -118,17 +118,16 @@ def unseen(point: Point, space: Space, seen: Iterable[Point], rng: np.random.Gen
 
 
 def fit(space: Space, rows: Sequence[Row], most: int) -> list[Row]:
-    """At most `most` trials, as they are read, from the worst to the best."""
+    """At most `most` trials, as they are read, from the best to the worst."""
     same: dict[str, list[Row]] = {}
     for row in rows:
         same.setdefault(write(row[0], space), []).append(row)
     merged = [_merged(group) for group in same.values()]
-    merged.sort(key=lambda row: row[1])
+    merged.sort(key=lambda row: -row[1])
     if len(merged) > most:
-        # From the best, the k-th square: neighbours there, ever wider gaps towards the worst.
+        # The k-th squares: neighbours at the best, ever wider gaps towards the worst.
         places = np.linspace(0.0, 1.0, most) ** 2 * (len(merged) - 1)
-        steps = np.maximum(np.rint(places).astype(int), np.arange(most))
-        merged = [merged[-1 - step] for step in steps[::-1]]
+        merged = [merged[place] for place in np.maximum(np.rint(places).astype(int), range(most))]
     return merged
 
 
