@@ -147,7 +147,7 @@ class EnvListConfig:
 def _env_list(_: EnvListConfig) -> None:
     from understudy.envs.registry import names
 
-    print("\n".join([*names(), "reasoning-gym/NAME"]))
+    print("\n".join([*names(), "reasoning-gym/NAME", "propose/GYMNASIUM_ID"]))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -14,6 +15,7 @@ from understudy.envs.countdown import Countdown
 from understudy.envs.grid.plan_task import PlanDoorKey
 from understudy.envs.mpe.plan_task import PlanMpe
 from understudy.envs.reasoning import ReasoningGym
+from understudy.envs.search import propose_task
 from understudy.envs.text_env import TextEnv
 from understudy.envs.word_problems import WordProblems
 
@@ -26,6 +28,10 @@ _TASKS: dict[str, Factory] = {
     "countdown": Countdown,
     "plan/doorkey": PlanDoorKey,
     "plan/mpe": PlanMpe,
+    **{
+        propose_task.PREFIX + about: partial(propose_task.Propose, about)
+        for about in propose_task.RANDOM
+    },
 }
 GYM_PREFIX = "reasoning-gym/"
 
@@ -39,7 +45,7 @@ def register(name: str, factory: Factory) -> None:
 
 
 def names() -> list[str]:
-    """All names that `make_task` knows, without the open-ended reasoning-gym ones."""
+    """All names that `make_task` knows, without the open-ended reasoning-gym/… and propose/…."""
     return sorted({*_TASKS, *(e.name for e in entry_points(group="understudy.envs"))})
 
 
@@ -103,11 +109,13 @@ def make_grader(env: str) -> Callable[[Problem, str], Grade]:
 def _find(env: str) -> Factory:
     if env in _TASKS:
         return _TASKS[env]
+    if env.startswith(propose_task.PREFIX):
+        return partial(propose_task.Propose, env.removeprefix(propose_task.PREFIX))
     for entry in entry_points(group="understudy.envs"):
         if entry.name == env:
             return entry.load()
     raise EnvError(
-        f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME"
+        f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME, propose/GYMNASIUM_ID"
     )
 
 

@@ -2,16 +2,16 @@
 
 Every parameter is one digit: a choice its index, a number one of nine levels that stand closer
 together near the middle of its box. The trials are written parameter by parameter, not point by
-point: a letter, then that parameter's digit in each trial from the worst to the best. To answer,
+point: a letter, then that parameter's digit in each trial from the best to the worst. To answer,
 `A5B3…`, is to go through the letters again, so that all a model needs to see stands behind the
-same letter, at distances that are ranks.
+same letter, at distances that are ranks; first of all, what the best trial had there.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -27,6 +27,8 @@ OPTIONS = 10
 """Most options of a choice: as many as there are digits."""
 ROWS = 10
 """Most trials that are shown."""
+TRIES = 8
+"""To find a new point, for every number of digits that are changed."""
 TOKENS = 480
 """Question and answer take no more characters, and no character takes more than one token."""
 
@@ -46,7 +48,7 @@ def question(space: Space, rows: Sequence[Row], *, tokens: int = TOKENS) -> str:
     Raises:
         SpaceError: a choice of more than ten options, or too many parameters for `tokens`.
     """
-    options = _digits(space).shape[1]
+    options = levels(space).shape[1]
     kind = "choices" if space.categorical.all() else "levels"
     head = f"Search {options} {kind}, {len(rows)} tried.\nReturns "
     labels = _labels(len(space))
@@ -67,9 +69,8 @@ def pattern(space: Space) -> str:
     Raises:
         SpaceError: a choice of more than ten options.
     """
-    most = np.minimum(space.levels, _digits(space).shape[1]) - 1
-    labelled = zip(_labels(len(space)), most, strict=True)
-    return "".join(f"{label}[0-{int(last)}]" for label, last in labelled)
+    labelled = zip(_labels(len(space)), greatest(space).tolist(), strict=True)
+    return "".join(f"{label}[0-{last}]" for label, last in labelled)
 
 
 def write(point: Point, space: Space) -> str:
@@ -89,22 +90,44 @@ def read(text: str, space: Space) -> Point:
         form = pattern(space)
         raise SpaceError(f"an answer must match {form[:60]}{'…' * (len(form) > 60)}")
     chosen = [int(c) for c in answer if c in string.digits]
-    table = _digits(space)
+    table = levels(space)
     return space.point(table[np.arange(len(space)), chosen])
 
 
+def unseen(point: Point, space: Space, seen: Iterable[Point], rng: np.random.Generator) -> Point:
+    """The point of an answer, or one a few digits away where its text is that of a point in `seen`.
+
+    `Space.unseen` would move it by a step of the grid, which no question shows. Where all texts
+    seem used up, the point itself comes back.
+    """
+    known = {write(p, space) for p in seen}
+    table = levels(space)
+    top = greatest(space)
+    here = np.array([int(digit) for digit in _written(space, point)])
+    there = here
+    for attempt in range(TRIES * len(space)):
+        found = space.point(table[np.arange(len(space)), there])
+        if write(found, space) not in known:
+            return found
+        # More and more parameters at once.
+        moved = rng.permutation(len(space))[: 1 + attempt // TRIES]
+        there = here.copy()
+        steps = np.clip(here[moved] + rng.choice([-1, 1], len(moved)), 0, top[moved])
+        there[moved] = np.where(space.categorical[moved], rng.integers(top[moved] + 1), steps)
+    return point
+
+
 def fit(space: Space, rows: Sequence[Row], most: int) -> list[Row]:
-    """At most `most` trials, as they are read, from the worst to the best."""
+    """At most `most` trials, as they are read, from the best to the worst."""
     same: dict[str, list[Row]] = {}
     for row in rows:
         same.setdefault(write(row[0], space), []).append(row)
     merged = [_merged(group) for group in same.values()]
-    merged.sort(key=lambda row: row[1])
+    merged.sort(key=lambda row: -row[1])
     if len(merged) > most:
-        # From the best, the k-th square: neighbours there, ever wider gaps towards the worst.
+        # The k-th squares: neighbours at the best, ever wider gaps towards the worst.
         places = np.linspace(0.0, 1.0, most) ** 2 * (len(merged) - 1)
-        steps = np.maximum(np.rint(places).astype(int), np.arange(most))
-        merged = [merged[-1 - step] for step in steps[::-1]]
+        merged = [merged[place] for place in np.maximum(np.rint(places).astype(int), range(most))]
     return merged
 
 
@@ -137,13 +160,23 @@ def _labels(count: int) -> list[str]:
 
 def _written(space: Space, point: Point) -> str:
     """The digit of each parameter."""
-    distance = np.abs(_digits(space) - np.asarray(point)[:, None])
+    distance = np.abs(levels(space) - np.asarray(point)[:, None])
     return "".join(map(str, distance.argmin(axis=1).tolist()))
 
 
-def _digits(space: Space) -> NDArray[np.int64]:
-    """[D, L] the grid's integer of each digit; a shorter parameter repeats its last."""
+def levels(space: Space) -> NDArray[np.int64]:
+    """[D, L] the grid's integer of each digit; a parameter of fewer levels repeats its last.
+
+    Raises:
+        SpaceError: a choice of more than ten options.
+    """
     return _table(tuple(space.low.tolist()), tuple(space.high.tolist()), tuple(space.categorical))
+
+
+def greatest(space: Space) -> NDArray[np.int64]:
+    """[D] the greatest digit of each parameter."""
+    table = levels(space)
+    return (table[:, 1:] > table[:, :-1]).sum(axis=1)
 
 
 @lru_cache(maxsize=1024)
