@@ -24,6 +24,10 @@ from understudy.ops.distances import (
 )
 
 
+TINY = 1e-9
+"""Distances below this are rounding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate and its 95 % interval over resampled people."""
@@ -52,9 +56,9 @@ class Distance:
     @property
     def ratio(self) -> float:
         """The distance over its noise floor; about 0.7 for equal truths and equal numbers."""
-        if self.floor > 0:
+        if self.floor > TINY:
             return self.value / self.floor
-        return float("inf") if self.value > 0 else 0.0
+        return float("inf") if self.value > TINY else 0.0
 
 
 @dataclass(frozen=True, slots=True)
