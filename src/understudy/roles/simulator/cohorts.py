@@ -10,6 +10,7 @@ import numpy as np
 from understudy.data.cohort import Layout, read_cohort
 from understudy.envs.study.declare import Study, StudyError
 from understudy.envs.study.play import Policy, play
+from understudy.envs.study.recover import recover
 from understudy.envs.study.table import columns, measured, measures
 from understudy.envs.study.truth import Parameters, Truth
 from understudy.ops.cohort import Cohort
@@ -28,8 +29,11 @@ def layout(study: Study, least_people: int = 2) -> Layout:
 
 
 def read(path: Path, study: Study, least_people: int = 2) -> Cohort:
-    """A study's cohort from a CSV file; `data.cohort.read_cohort` says what can be wrong."""
-    return read_cohort(path, layout(study, least_people))
+    """A study's cohort from a CSV file; `data.cohort.read_cohort` says what can be wrong.
+
+    Lists of ratings that the file lacks are recovered from the day's totals where they can be.
+    """
+    return recover(study, read_cohort(path, layout(study, least_people)))[0]
 
 
 def rows_of(study: Study, cohort: Cohort, only: Sequence[str] = ()) -> Rows:
