@@ -170,6 +170,19 @@ def test_raw_reports_are_not_needed(tmp_path: Path):
         assert any(e.measure == "numberRating.new" for e in found.effects)
 
 
+def test_a_file_that_breaks_rules_is_read_and_told(tmp_path: Path):
+    """As the original's data with eight ratings on one day, where seven are allowed."""
+    real = truth("fragile", 1)
+    many = real["numberRating"].copy()
+    many[2] = 8
+    write_cohort(tmp_path / "many.csv", real.with_columns(numberRating=many), layout(STUDY))
+    found = assess(real, read(tmp_path / "many.csv", STUDY), STUDY, np.random.default_rng(0), n=30)
+    assert found.rules["numberRating is in its range"] == (1.0, 1 - 1 / real.rows)
+    assert found.rules["the reward is what the study says"][1] < 1
+    assert found.variables["numberRating"].cat == 9 / 8
+    assert found.variables["numberRating"].coverage == 1
+
+
 def test_one_patient_is_told_in_a_line(tmp_path: Path):
     write_cohort(tmp_path / "one.csv", truth("fragile", 1).take([0]), layout(STUDY))
     with pytest.raises(DataError, match=r"one.csv: has 1 person \(truth-0\); at least 2"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +25,17 @@ from understudy.ops.cohort_statistics import (
 
 
 def layout(study: Study, least_people: int = 2) -> Layout:
-    """How a cohort of a study is laid out in a file."""
+    """How a cohort of a study is laid out in a file.
+
+    Numbers outside the study's ranges are read: that a cohort breaks rules is what a report tells.
+    Days, parts and actions must be the study's; without them there is no series.
+    """
     names = study.names
-    return Layout(names.person, (names.day, names.part), columns(study), least_people)
+    derived = {d.name for d in study.derived}
+    found = [
+        replace(c, low=-math.inf, high=math.inf) if c.name in derived else c for c in columns(study)
+    ]
+    return Layout(names.person, (names.day, names.part), tuple(found), least_people)
 
 
 def read(path: Path, study: Study, least_people: int = 2) -> Cohort:
