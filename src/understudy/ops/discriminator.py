@@ -68,7 +68,8 @@ def tell_apart(
     """Cross-validated logistic regression on features and on how unusual each is.
 
     Nobody is scored by a model that was fitted on them. The interval is that of the area under the
-    curve over resampled people (the models stay).
+    curve over resampled people; the models stay, so it is somewhat narrow: of 40 pairs of cohorts
+    of equal truth, 100 people each, it held 0.5 in 33.
 
     Args:
         real: [P, F] features of people.

@@ -23,6 +23,9 @@ from understudy.ops.distances import (
     support_of,
 )
 
+TINY = 1e-9
+"""Distances below this are rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -45,16 +48,17 @@ class Distance:
     high: float
     """95 % interval over resampled people of both; resampling adds noise, so it lies high."""
     floor: float
-    """The mean of the same distance between two random halves of the reference's people."""
-    floor_95: float
-    """Its 95th percentile."""
+    """What chance alone reaches: the 95th percentile of the same distance between two random
+    halves of the reference's people."""
+    floor_mean: float
+    """Its mean."""
 
     @property
     def ratio(self) -> float:
-        """The distance over its noise floor; about 0.7 for equal truths and equal numbers."""
-        if self.floor > 0:
+        """The distance over its noise floor; below 1 in nearly all cases of equal truths."""
+        if self.floor > TINY:
             return self.value / self.floor
-        return float("inf") if self.value > 0 else 0.0
+        return float("inf") if self.value > TINY else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,8 @@ def _distance(value: float, again: Floats, floor: Floats) -> Distance:
         value,
         min(float(low), value),
         max(float(high), value),
-        float(floor.mean()),
         float(np.quantile(floor, 0.95)),
+        float(floor.mean()),
     )
 
 

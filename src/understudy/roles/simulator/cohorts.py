@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from understudy.data.cohort import Layout, read_cohort
 from understudy.envs.study.declare import Study, StudyError
 from understudy.envs.study.play import Policy, play
+from understudy.envs.study.recover import recover
 from understudy.envs.study.table import columns, measured, measures
 from understudy.envs.study.truth import Parameters, Truth
 from understudy.ops.cohort import Cohort
@@ -22,14 +25,25 @@ from understudy.ops.cohort_statistics import (
 
 
 def layout(study: Study, least_people: int = 2) -> Layout:
-    """How a cohort of a study is laid out in a file."""
+    """How a cohort of a study is laid out in a file.
+
+    Numbers outside the study's ranges are read: that a cohort breaks rules is what a report tells.
+    Days, parts and actions must be the study's; without them there is no series.
+    """
     names = study.names
-    return Layout(names.person, (names.day, names.part), columns(study), least_people)
+    derived = {d.name for d in study.derived}
+    found = [
+        replace(c, low=-math.inf, high=math.inf) if c.name in derived else c for c in columns(study)
+    ]
+    return Layout(names.person, (names.day, names.part), tuple(found), least_people)
 
 
 def read(path: Path, study: Study, least_people: int = 2) -> Cohort:
-    """A study's cohort from a CSV file; `data.cohort.read_cohort` says what can be wrong."""
-    return read_cohort(path, layout(study, least_people))
+    """A study's cohort from a CSV file; `data.cohort.read_cohort` says what can be wrong.
+
+    Lists of ratings that the file lacks are recovered from the day's totals where they can be.
+    """
+    return recover(study, read_cohort(path, layout(study, least_people)))[0]
 
 
 def rows_of(study: Study, cohort: Cohort, only: Sequence[str] = ()) -> Rows:
