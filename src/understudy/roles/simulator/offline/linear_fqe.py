@@ -8,6 +8,9 @@ the discounted part left out where nothing follows. With ν the mean of Σₐ π
 is νᵀθ, and w(s, a) = ν ᵀ A⁻¹ φ(s, a) is the weight of a decision's temporal difference in its error:
 the estimated ratio of how often π and the behaviour are there (Uehara, Huang & Jiang 2020). From
 sums per person, a bootstrap of people (Hao et al. 2021) is a weighted sum and one solution each.
+
+What is fitted is the difference from the level c = Σ r / Σ (1 − γ [something follows]), the value of
+a chain without states: where the data say nothing, the ridge leaves c, not 0.
 """
 
 from __future__ import annotations
@@ -90,6 +93,8 @@ class LinearFqe:
     """One policy's evaluation."""
 
     estimate: Estimate
+    level: float
+    """c, what Q̂ is fitted from."""
     theta: Floats
     """[F]"""
     features: Features
@@ -102,7 +107,7 @@ class LinearFqe:
     def q(self, states: Floats) -> Floats:
         """Q̂(s, a) [N, K]."""
         x = self.features.states(states)
-        return x @ self.theta.reshape(self.features.n_actions, -1).T
+        return self.level + x @ self.theta.reshape(self.features.n_actions, -1).T
 
     def through_model(self, data: Offline, weights: Floats) -> Floats:
         """What each person contributes, through θ, to V̂(s₀) + Σₖ≤ₜ weighted differences.
@@ -125,7 +130,7 @@ class LinearFqe:
     def resampled(self, counts: Floats) -> tuple[Floats, Floats]:
         """Values and standard errors [R] of resamples of the people with these counts [R, P]."""
         values, errors, _ = self.moments.solve(counts)
-        return values, errors
+        return self.level + values, errors
 
 
 def linear_fqe(
@@ -153,9 +158,12 @@ def linear_fqe(
     following = features.blocks(features.states(data.next_states), next_policy)
     following[data.done] = 0.0
     moved = taken - gamma * following
+    lasting = 1.0 - gamma * ~data.done
+    level = float(data.rewards.sum() / lasting.sum())
+    rewards = data.rewards - level * lasting
     moments = Moments(
         a=np.stack([taken[rows].T @ moved[rows] for rows in _rows(data)]),
-        b=np.stack([taken[rows].T @ data.rewards[rows] for rows in _rows(data)]),
+        b=np.stack([taken[rows].T @ rewards[rows] for rows in _rows(data)]),
         nu=features.blocks(x[data.starts], policy[data.starts]),
         ridge=ridge * float((taken**2).sum(1).mean()) / taken.shape[1] * len(taken) / data.n,
     )
@@ -167,7 +175,8 @@ def linear_fqe(
     weights = np.zeros(data.n)
     np.add.at(weights, data.person, np.abs(taken @ weight))
     return LinearFqe(
-        estimate=Estimate(float(values[0]), influence - influence.mean()),
+        estimate=Estimate(level + float(values[0]), influence - influence.mean()),
+        level=level,
         theta=thetas[0],
         features=features,
         moments=moments,
