@@ -69,8 +69,9 @@ class Moments:
         values, errors, thetas = [], [], []
         for some in np.array_split(counts, max(1, len(counts) // CHUNK)):
             a = (some @ self.a.reshape(people, -1)).reshape(-1, width, width)
-            a = a + self.ridge * people * np.eye(width)
-            nu = some @ self.nu / people
+            size = some.sum(1)[:, None]
+            a = a + self.ridge * size[:, :, None] * np.eye(width)
+            nu = some @ self.nu / size
             theta = np.linalg.solve(a, (some @ self.b)[:, :, None])[:, :, 0]
             weight = np.linalg.solve(a.transpose(0, 2, 1), nu[:, :, None])[:, :, 0]
             influence = self.influence(theta, weight, (nu * theta).sum(1))
@@ -167,15 +168,17 @@ def linear_fqe(
         nu=features.blocks(x[data.starts], policy[data.starts]),
         ridge=ridge * float((taken**2).sum(1).mean()) / taken.shape[1] * len(taken) / data.n,
     )
-    everyone = np.ones((1, data.n))
-    values, _, thetas = moments.solve(everyone)
+    values, _, thetas = moments.solve(np.ones((1, data.n)))
+    # What changes without each person (the jackknife), not the first order: residuals of the people
+    # a model was fitted to are too small, by much where they are few.
+    without = moments.solve(1.0 - np.eye(data.n))[0]
+    influence = (data.n - 1) * (without.mean() - without)
     total = moments.a.sum(0) + moments.ridge * data.n * np.eye(taken.shape[1])
     weight = np.linalg.solve(total.T, moments.nu.mean(0))
-    influence = moments.influence(thetas, weight[None], values)[0]
     weights = np.zeros(data.n)
     np.add.at(weights, data.person, np.abs(taken @ weight))
     return LinearFqe(
-        estimate=Estimate(level + float(values[0]), influence - influence.mean()),
+        estimate=Estimate(level + float(values[0]), influence),
         level=level,
         theta=thetas[0],
         features=features,
