@@ -295,7 +295,7 @@ def main() -> None:
     }
     result: dict = {"repetitions": repetitions, "truth": true_values([*candidates(), NEAR])}
     for name, part in parts.items():
-        if name.split(":")[0] in wanted:
+        if name.startswith(tuple(wanted)):
             result[name] = part(Seeds(0).generator(name))
             print(name, json.dumps(result[name], indent=1), flush=True)
             out.write_text(json.dumps(result, indent=1) + "\n")

@@ -8,6 +8,9 @@ the discounted part left out where nothing follows. With ν the mean of Σₐ π
 is νᵀθ, and w(s, a) = ν ᵀ A⁻¹ φ(s, a) is the weight of a decision's temporal difference in its error:
 the estimated ratio of how often π and the behaviour are there (Uehara, Huang & Jiang 2020). From
 sums per person, a bootstrap of people (Hao et al. 2021) is a weighted sum and one solution each.
+
+What is fitted is the difference from the level c = Σ r / Σ (1 − γ [something follows]), the value of
+a chain without states: where the data say nothing, the ridge leaves c, not 0.
 """
 
 from __future__ import annotations
@@ -66,8 +69,9 @@ class Moments:
         values, errors, thetas = [], [], []
         for some in np.array_split(counts, max(1, len(counts) // CHUNK)):
             a = (some @ self.a.reshape(people, -1)).reshape(-1, width, width)
-            a = a + self.ridge * people * np.eye(width)
-            nu = some @ self.nu / people
+            size = some.sum(1)[:, None]
+            a = a + self.ridge * size[:, :, None] * np.eye(width)
+            nu = some @ self.nu / size
             theta = np.linalg.solve(a, (some @ self.b)[:, :, None])[:, :, 0]
             weight = np.linalg.solve(a.transpose(0, 2, 1), nu[:, :, None])[:, :, 0]
             influence = self.influence(theta, weight, (nu * theta).sum(1))
@@ -90,6 +94,8 @@ class LinearFqe:
     """One policy's evaluation."""
 
     estimate: Estimate
+    level: float
+    """c, what Q̂ is fitted from."""
     theta: Floats
     """[F]"""
     features: Features
@@ -102,7 +108,7 @@ class LinearFqe:
     def q(self, states: Floats) -> Floats:
         """Q̂(s, a) [N, K]."""
         x = self.features.states(states)
-        return x @ self.theta.reshape(self.features.n_actions, -1).T
+        return self.level + x @ self.theta.reshape(self.features.n_actions, -1).T
 
     def through_model(self, data: Offline, weights: Floats) -> Floats:
         """What each person contributes, through θ, to V̂(s₀) + Σₖ≤ₜ weighted differences.
@@ -125,7 +131,7 @@ class LinearFqe:
     def resampled(self, counts: Floats) -> tuple[Floats, Floats]:
         """Values and standard errors [R] of resamples of the people with these counts [R, P]."""
         values, errors, _ = self.moments.solve(counts)
-        return values, errors
+        return self.level + values, errors
 
 
 def linear_fqe(
@@ -153,21 +159,27 @@ def linear_fqe(
     following = features.blocks(features.states(data.next_states), next_policy)
     following[data.done] = 0.0
     moved = taken - gamma * following
+    lasting = 1.0 - gamma * ~data.done
+    level = float(data.rewards.sum() / lasting.sum())
+    rewards = data.rewards - level * lasting
     moments = Moments(
         a=np.stack([taken[rows].T @ moved[rows] for rows in _rows(data)]),
-        b=np.stack([taken[rows].T @ data.rewards[rows] for rows in _rows(data)]),
+        b=np.stack([taken[rows].T @ rewards[rows] for rows in _rows(data)]),
         nu=features.blocks(x[data.starts], policy[data.starts]),
         ridge=ridge * float((taken**2).sum(1).mean()) / taken.shape[1] * len(taken) / data.n,
     )
-    everyone = np.ones((1, data.n))
-    values, _, thetas = moments.solve(everyone)
+    values, _, thetas = moments.solve(np.ones((1, data.n)))
+    # What changes without each person (the jackknife), not the first order: residuals of the people
+    # a model was fitted to are too small, by much where they are few.
+    without = moments.solve(1.0 - np.eye(data.n))[0]
+    influence = (data.n - 1) * (without.mean() - without)
     total = moments.a.sum(0) + moments.ridge * data.n * np.eye(taken.shape[1])
     weight = np.linalg.solve(total.T, moments.nu.mean(0))
-    influence = moments.influence(thetas, weight[None], values)[0]
     weights = np.zeros(data.n)
     np.add.at(weights, data.person, np.abs(taken @ weight))
     return LinearFqe(
-        estimate=Estimate(float(values[0]), influence - influence.mean()),
+        estimate=Estimate(level + float(values[0]), influence),
+        level=level,
         theta=thetas[0],
         features=features,
         moments=moments,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from understudy.data.transitions import Floats, Offline, Scaler
@@ -13,6 +12,8 @@ from understudy.roles.simulator.offline.config import OfflineError
 
 PENALTY = 1e-3
 """Of the squared weights, per decision; keeps a person's rare action from being impossible."""
+STEPS = 100
+"""Of Newton's method; a handful do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,37 +28,60 @@ class Behaviour:
     def probabilities(self, states: ArrayLike) -> Floats:
         """[N, K]."""
         x = self.scaler(states)
-        logits = x @ self.weights[:-1] + self.weights[-1]
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        return _softmax(x @ self.weights[:-1] + self.weights[-1])
 
 
 def fit_behaviour(data: Offline) -> Behaviour:
-    """Multinomial logistic regression of actions on states, by L-BFGS; convex, so no seed.
+    """Multinomial logistic regression of actions on states, by Newton's method; convex, so no seed.
 
     Raises:
         OfflineError: it did not converge.
     """
     scaler = Scaler.fit(data)
-    x = torch.from_numpy(np.column_stack([scaler(data.states), np.ones(len(data.actions))]))
-    actions = torch.from_numpy(data.actions)
-    weights = torch.zeros(x.shape[1], data.n_actions, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weights], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe"
-    )
+    x = np.column_stack([scaler(data.states), np.ones(len(data.actions))])
+    taken = np.eye(data.n_actions)[data.actions]
+    # A constant for all actions alike changes nothing; a trace of penalty decides for none.
+    penalty = np.repeat([PENALTY] * data.width + [1e-9], data.n_actions)
+    weights = np.zeros(len(penalty))
+    loss = _loss(weights, x, taken, penalty)
+    for _ in range(STEPS):
+        gradient, hessian = _derivatives(weights, x, taken, penalty)
+        if np.abs(gradient).max() < 1e-8:
+            return Behaviour(weights.reshape(-1, data.n_actions), scaler)
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        # Far from the minimum a whole step may overshoot.
+        while (found := _loss(weights - size * step, x, taken, penalty)) > loss and size > 1e-6:
+            size /= 2
+        weights, loss = weights - size * step, min(loss, found)
+    raise OfflineError("the model of the behaviour did not converge; look at its states")
 
-    def closure() -> float:
-        loss = torch.nn.functional.cross_entropy(x @ weights, actions)
-        loss = loss + PENALTY * weights[:-1].square().sum()
-        (weights.grad,) = torch.autograd.grad(loss, [weights])
-        return float(loss.detach())
 
-    optimizer.step(closure)
-    closure()
-    assert weights.grad is not None
-    if not float(weights.grad.abs().max()) < 1e-3:
-        raise OfflineError("the model of the behaviour did not converge; look at its states")
-    return Behaviour(weights.detach().numpy(), scaler)
+def _loss(weights: Floats, x: Floats, taken: Floats, penalty: Floats) -> float:
+    logits = x @ weights.reshape(x.shape[1], -1)
+    top = logits.max(1)
+    total = top + np.log(np.exp(logits - top[:, None]).sum(1))
+    return float((total - (taken * logits).sum(1)).mean() + penalty @ weights**2)
+
+
+def _derivatives(
+    weights: Floats, x: Floats, taken: Floats, penalty: Floats
+) -> tuple[Floats, Floats]:
+    """Gradient and Hessian of `_loss` by the flat weights, state-major."""
+    width, actions = x.shape[1], taken.shape[1]
+    p = _softmax(x @ weights.reshape(width, -1))
+    gradient = (x.T @ (p - taken) / len(x)).ravel() + 2 * penalty * weights
+    hessian = np.empty((width, actions, width, actions))
+    for a in range(actions):
+        for b in range(actions):
+            curve = p[:, a] * ((a == b) - p[:, b])
+            hessian[:, a, :, b] = (x * curve[:, None]).T @ x / len(x)
+    return gradient, hessian.reshape(len(weights), -1) + np.diag(2 * penalty)
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
 
 
 def propensities(data: Offline, folds: np.ndarray) -> Floats:
