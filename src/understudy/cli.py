@@ -147,7 +147,9 @@ class EnvListConfig:
 def _env_list(_: EnvListConfig) -> None:
     from understudy.envs.registry import names
 
-    print("\n".join([*names(), "reasoning-gym/NAME", "propose/GYMNASIUM_ID"]))
+    print(
+        "\n".join([*names(), "reasoning-gym/NAME", "propose/GYMNASIUM_ID", "simulate/STUDY.toml"])
+    )
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,22 @@ def test_tasks(name: str, split: str):
 
 
 @pytest.mark.parametrize(
-    "name", ["propose/random-control", "propose/random-tables", "propose/FrozenLake-v1"]
+    "name",
+    [
+        "propose/random-control",
+        "propose/random-tables",
+        "propose/FrozenLake-v1",
+        "simulate/low-mood",
+    ],
 )
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_searches(name: str, split: str):
     check_task(make_task(name, split=split), problems=12)
 
 
-@pytest.mark.parametrize("name", ["word-problems", "countdown", "propose/FrozenLake-v1"])
+@pytest.mark.parametrize(
+    "name", ["word-problems", "countdown", "propose/FrozenLake-v1", "simulate/low-mood"]
+)
 @pytest.mark.parametrize("mode", ["whole", "stepwise"])
 def test_environments(name: str, mode: str):
     check_env(TextEnv(make_task(name, split="train"), mode=mode), steps=300)

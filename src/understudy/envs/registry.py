@@ -16,6 +16,7 @@ from understudy.envs.grid.plan_task import PlanDoorKey
 from understudy.envs.mpe.plan_task import PlanMpe
 from understudy.envs.reasoning import ReasoningGym
 from understudy.envs.search import propose_task
+from understudy.envs.study import simulate_task
 from understudy.envs.text_env import TextEnv
 from understudy.envs.word_problems import WordProblems
 
@@ -28,6 +29,7 @@ _TASKS: dict[str, Factory] = {
     "countdown": Countdown,
     "plan/doorkey": PlanDoorKey,
     "plan/mpe": PlanMpe,
+    "simulate/low-mood": partial(simulate_task.Simulate, "low-mood"),
     **{
         propose_task.PREFIX + about: partial(propose_task.Propose, about)
         for about in propose_task.RANDOM
@@ -45,7 +47,7 @@ def register(name: str, factory: Factory) -> None:
 
 
 def names() -> list[str]:
-    """All names that `make_task` knows, without the open-ended reasoning-gym/… and propose/…."""
+    """All names that `make_task` knows, without the open-ended reasoning-gym/…, propose/… and simulate/…."""
     return sorted({*_TASKS, *(e.name for e in entry_points(group="understudy.envs"))})
 
 
@@ -111,11 +113,13 @@ def _find(env: str) -> Factory:
         return _TASKS[env]
     if env.startswith(propose_task.PREFIX):
         return partial(propose_task.Propose, env.removeprefix(propose_task.PREFIX))
+    if env.startswith(simulate_task.PREFIX):
+        return partial(simulate_task.Simulate, env.removeprefix(simulate_task.PREFIX))
     for entry in entry_points(group="understudy.envs"):
         if entry.name == env:
             return entry.load()
     raise EnvError(
-        f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME, propose/GYMNASIUM_ID"
+        f"unknown environment {env!r}{_nearest(env, names())}; there are {', '.join(names())}, reasoning-gym/NAME, propose/GYMNASIUM_ID, simulate/STUDY.toml"
     )
 
 

@@ -11,7 +11,7 @@ with a KL penalty, as `policy train` does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,22 +24,23 @@ from understudy.envs.study.declare import Study, StudyError
 from understudy.envs.study.diary import Diary, Values
 from understudy.envs.study.lines import Lines, room_of
 from understudy.envs.study.load import load
-from understudy.envs.study.persona import observed
+from understudy.envs.study.persona import Typical, observed
 from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
 from understudy.envs.study.truth import PARAMETERS, Parameters, Truth
 from understudy.ops.cohort import Bools, Floats, Ints
 
-PROBLEMS = {"train": 32_768, "test": 1024}
+PREFIX = "simulate/"
+PROBLEMS = {"train": 32_768, "test": 2048}
 FIRST_SEED = {"train": 30_000_000, "test": 40_000_000}
 PEOPLE = 32
 """Of a block, who share parameters."""
-MOMENTS = 8
+MOMENTS = 16
 """Problems from each person."""
 REPEATS = 64
 """How often a moment is repeated to grade an answer."""
 TYPICAL = 0.5
-"""An answer is right if it is at least this typical."""
+"""An answer is right if it is at least this typical, or what the person did report."""
 
 
 class Simulate:
@@ -51,7 +52,7 @@ class Simulate:
         Raises:
             ValueError: no such split or study.
         """
-        self.name = f"simulate/{study}"
+        self.name = f"{PREFIX}{study}"
         if split not in PROBLEMS:
             raise ValueError(f"{self.name}: no split {split!r}; there are {', '.join(PROBLEMS)}")
         self.study, self.split, self._source = load(study), split, study
@@ -63,8 +64,7 @@ class Simulate:
     def problem(self, index: int) -> Problem:
         """A moment; `info` holds what is needed to repeat it."""
         block, place = divmod(index, PEOPLE * MOMENTS)
-        moments = _block(self._source, FIRST_SEED[self.split] + block)
-        moment = moments[place]
+        moment = _block(self._source, FIRST_SEED[self.split] + block).moment(place)
         question = self.lines.question(*moment["told"], room=moment["room"])
         return Problem(
             id=f"{self.split}-{index}",
@@ -87,9 +87,10 @@ class Simulate:
             return Grade(None, None, str(error))
         typical = _typicality(self.study, info, reports)
         stated = leaves if info["leaves"] is not None else None
+        said = self.lines.write(reports, leaves=stated)
         return Grade(
-            typical >= TYPICAL,
-            self.lines.write(reports, leaves=stated),
+            typical >= TYPICAL or said == problem.answer,
+            said,
             f"{typical:.2f} as typical as the most typical report",
             typical,
         )
@@ -101,34 +102,34 @@ class Simulate:
         return Diagnosis(kinds[verdict], 0, 0)
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One moment of everybody in a block, as it was before they reported."""
+
+    people: Mapping[str, Any]
+    course: Mapping[str, Any]
+    actions: Ints
+    leaving: Bools
+
+
 class _Watched:
     """People of known truth whose every moment is kept."""
 
     def __init__(self, study: Study, given: Parameters, rng: np.random.Generator) -> None:
         self.truth, self.study = Truth(study, given, PEOPLE, rng), study
         self.diary = Diary(study, PEOPLE)
-        self.moments: list[dict[str, Any]] = []
+        self.steps: list[_Step] = []
         self._on = np.ones(PEOPLE, dtype=np.bool_)
 
     def respond(self, course: Course, actions: Ints) -> tuple[Any, Bools]:
         """See `People`; notes everything."""
-        caps, memory = course.caps(actions), course.memory
         kept = {name: array.copy() for name, array in self.truth.arrays().items()}
         where = {name: array.copy() for name, array in course.arrays().items()}
-        lengths = [len(past) for past in self.diary.people]
         reports, leaving = self.truth.respond(course, actions)
-        rooms = [room_of(course, caps, row) for row in range(PEOPLE)]
-        day, part = memory.day.copy(), memory.part.copy()
-        self.diary.add(day, part, actions, reports, self._on)
-        for row in np.flatnonzero(self._on).tolist():
-            self.moments.append({
-                "row": row, "day": int(day[row]), "part": int(part[row]), "action": int(actions[row]),
-                "room": rooms[row], "past": lengths[row], "people": kept, "course": where,
-                "reports": self.diary.people[row][-1].reports,
-                "leaves": bool(leaving[row]) if rooms[row].may_leave else None,
-            })  # fmt: skip
-        evening = part == len(self.study.parts) - 1
-        self._on &= ~(leaving & evening)
+        self.steps.append(_Step(kept, where, actions, leaving))
+        part = course.memory.part
+        self.diary.add(course.memory.day, part, actions, reports, self._on)
+        self._on &= ~(leaving & (part == len(self.study.parts) - 1))
         return reports, leaving
 
     def replace(self, rows: Bools) -> None:
@@ -144,25 +145,47 @@ class _Watched:
         self.truth.restore(arrays)
 
 
-@lru_cache(maxsize=8)
-def _block(source: str, seed: int) -> list[dict[str, Any]]:
-    """PEOPLE × MOMENTS moments of one cohort, every person equally often where they stay."""
+@dataclass(frozen=True)
+class _Block:
+    """A cohort that shares parameters."""
+
+    study: Study
+    given: Parameters
+    people: _Watched
+    typical: Typical
+    each: Floats
+    """[PEOPLE, K] what is typical of each."""
+
+    def moment(self, place: int) -> dict[str, Any]:
+        """One of a person's moments; which follows from its place in the block."""
+        row = place % PEOPLE
+        past = self.people.diary.people[row]
+        at = (place // PEOPLE * len(past)) // MOMENTS
+        step, entry = self.people.steps[at], past[at]
+        course = Course(self.study, 1)
+        course.restore({name: array[[row]] for name, array in step.course.items()})
+        room = room_of(course, course.caps(step.actions[[row]]), 0)
+        told = (self.each[row], self.typical, past[:at], entry.day, entry.part, entry.action)
+        return {
+            "told": told,
+            "room": room,
+            "reports": entry.reports,
+            "leaves": bool(step.leaving[row]) if room.may_leave else None,
+            "given": self.given,
+            "seed": [entry.day, entry.part, row],
+            "action": entry.action,
+            "people": {name: array[[row]] for name, array in step.people.items()},
+            "course": {name: array[[row]] for name, array in step.course.items()},
+        }
+
+
+@lru_cache(maxsize=128)
+def _block(source: str, seed: int) -> _Block:
     study, rng = load(source), np.random.default_rng([seed, 1])
     given = randomised(rng)
     people = _Watched(study, given, rng)
     cohort = play(study, people, uniform(study), PEOPLE, rng)
-    typical, each = observed(study, cohort)
-    chosen = rng.choice(len(people.moments), PEOPLE * MOMENTS, replace=False)
-    found: list[dict[str, Any]] = []
-    for number in chosen.tolist():
-        moment = people.moments[number]
-        row = moment["row"]
-        past = people.diary.people[row][: moment["past"]]
-        told = (each[row], typical, past, moment["day"], moment["part"], moment["action"])
-        state = {name: array[[row]] for name, array in moment["people"].items()}
-        course = {name: array[[row]] for name, array in moment["course"].items()}
-        found.append(moment | {"told": told, "given": given, "people": state, "course": course})
-    return found
+    return _Block(study, given, people, *observed(study, cohort))
 
 
 def randomised(rng: np.random.Generator) -> Parameters:
@@ -190,7 +213,7 @@ def randomised(rng: np.random.Generator) -> Parameters:
 
 def _typicality(study: Study, info: Mapping[str, Any], reports: Mapping[str, Values]) -> float:
     """The mean over reported variables of an answer's share of the most typical one's likelihood."""
-    rng = np.random.default_rng([info["day"], info["part"], info["row"], REPEATS])
+    rng = np.random.default_rng([*info["seed"], REPEATS])
     truth = Truth(study, info["given"], REPEATS, rng)
     truth.restore({k: np.repeat(v, REPEATS, axis=0) for k, v in info["people"].items()})
     course = Course(study, REPEATS)
