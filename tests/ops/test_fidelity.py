@@ -267,6 +267,7 @@ def test_responses_are_compared():
     assert 0.7 in same[0].real
     assert other[0].p_differs < 1e-6
     assert not other[0].inside
+    assert other[0].difference.value in other[0].difference
     assert other[0].difference.value == pytest.approx(-0.5, abs=0.1)
     assert other[1].p_differs > 0.001
 

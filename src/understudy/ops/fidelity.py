@@ -148,9 +148,9 @@ def people_statistics(found: Series, chosen: Ints) -> dict[str, Floats]:
         chosen: [N, P] indices of people.
 
     Returns:
-        [N] each: the mean of people's means, their spread (that of their true means and
-        the noise that few rows leave in each), the root mean square of
-        the spread within people, the means of lag-1 autocorrelation, slope, and swing.
+        [N] each: the mean of people's means, their spread (of true means and of the noise that few
+        rows leave in each), the root mean square of the spread within people, and the means of
+        lag-1 autocorrelation, slope and swing.
     """
     with np.errstate(invalid="ignore"):
         means = found.mean[chosen]

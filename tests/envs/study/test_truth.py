@@ -70,6 +70,33 @@ def test_people_differ_and_moods_last():
     # 0.9 between people times a unit of (7 - 1) / 4 is 1.35 on the scale, less what its ends cut.
 
 
+def test_days_have_a_shape_and_moods_last_within_people():
+    policy = always(STUDY, "none")
+    found = measured(STUDY, c := cohort_of(PARAMETERS["indifferent"], policy, 200))
+    morning, evening = (c["day_part_x"] == part for part in (0, 2))
+    mood, number = found["ratings.mean"], found["numberRating.new"]
+    assert np.nanmean(mood[evening]) > np.nanmean(mood[morning]) + 0.1
+    assert number[evening].mean() > number[morning].mean() + 0.1
+    within = mood.copy()
+    for span in c.spans():
+        within[span] -= np.nanmean(mood[span]) if not np.isnan(mood[span]).all() else 0
+    pairs = ~c.first[1:] & ~np.isnan(within[1:]) & ~np.isnan(within[:-1])
+    assert np.corrcoef(within[1:][pairs], within[:-1][pairs])[0, 1] > 0.3
+
+
+def test_low_and_silent_people_leave_earlier():
+    given = Parameters(leaving=-3.5, leaving_by_mood=-1.0, leaving_by_engagement=-1.0)
+    cohort = cohort_of(given, always(STUDY, "none"), 300)
+    found, gone = measured(STUDY, cohort), left(STUDY, cohort)
+    assert 0.3 < gone.mean() < 0.9
+    for name, least in (("ratings.mean", 0.3), ("numberRating.new", 0.15)):
+        values, person = found[name], cohort.person
+        there = ~np.isnan(values)
+        n = np.bincount(person[there], minlength=300)
+        means = np.bincount(person[there], values[there], 300)[n > 0] / n[n > 0]
+        assert means[~gone[n > 0]].mean() > means[gone[n > 0]].mean() + least, name
+
+
 def worth(name: str, *actions: str) -> float:
     policy = schedule(STUDY, actions)
     return true_value(STUDY, PARAMETERS[name], policy, 300, np.random.default_rng(1))[0]

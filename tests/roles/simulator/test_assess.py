@@ -78,6 +78,10 @@ def test_days_of_anybody_have_no_people():
     )
     assert spread.synthetic.value < spread.real.low / 1.5
     assert found.discriminator.auc.low > 0.8
+    # Whole people: their means and spreads, where 1 is equal.
+    same = report("truth").series
+    assert all(0.75 < value <= 1 for value in same.values())
+    assert found.series["ratings.mean means"] < same["ratings.mean means"] - 0.1
 
 
 def test_the_copula_is_told_apart():
