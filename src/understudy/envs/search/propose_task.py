@@ -29,9 +29,9 @@ from understudy.envs.search.task import Task, measure
 
 PREFIX = "propose/"
 FIRST_SEED = {"train": 0, "test": 1_000_000}
-PROBLEMS = {"train": 16_384, "test": 1024}
-GYM_PROBLEMS = {"train": 512, "test": 128}
-BLOCK = 128
+PROBLEMS = {"train": 65_536, "test": 1024}
+GYM_PROBLEMS = {"train": 1024, "test": 128}
+BLOCK = {"train": 512, "test": 128}
 """Problems that are about the same worlds."""
 WORLDS = {"random-control": 32, "random-tables": 12}
 """Made together; not all of them are worth searching."""
@@ -80,7 +80,7 @@ class Propose:
 
     def problem(self, index: int) -> Problem:
         """A moment of a search; `info` says of which."""
-        block, row = divmod(index, BLOCK)
+        block, row = divmod(index, BLOCK[self.split])
         seed = FIRST_SEED[self.split] + block
         worlds, searched, useful = _block(self._about, seed, self._file)
         task = int(useful[row % len(useful)])
