@@ -25,7 +25,7 @@ LEVELS = 9
 """Of a number; odd, so that the middle is one of them."""
 OPTIONS = 10
 """Most options of a choice: as many as there are digits."""
-ROWS = 10
+ROWS = 6
 """Most trials that are shown."""
 TRIES = 8
 """To find a new point, for every number of digits that are changed."""

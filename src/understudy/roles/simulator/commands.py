@@ -28,8 +28,10 @@ from understudy.roles.simulator.generate import (
     COHORT,
     PROFILE,
     REFERENCE,
+    finish,
     generate,
     is_short,
+    last_step,
     source_of,
     write_profile,
 )
@@ -75,8 +77,13 @@ def run_generate(config: GenerateConfig) -> Path:
         write_profile(run.path / PROFILE, told)
         if reference is not None and config.source.data is None:
             write_cohort(run.path / REFERENCE, reference, layout(study))
+        if run.restore() is not None:
+            return run.path
         with opened(config.lm, run_folder=run.path, max_usd=config.ask.max_usd) as lm:
-            generate(config, study, told, lm, run)
+            made = generate(config, study, told, lm, run)
+        if made is not None:
+            reward = float(made[study.names.reward].mean())
+            finish(run, last_step(study, config), {"reward": reward})
         return run.path
 
 
@@ -124,6 +131,8 @@ def run_study(config: StudyConfig) -> Path:
     with opened(config.make.lm, max_usd=config.make.ask.max_usd):
         pass  # an error leaves no run behind
     with Run.create("simulator", study.name, config, config.run, verb="run") as run:
+        if run.restore() is not None:
+            return run.path
         with opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm:
             train(config, run, study, people, lm)
         return run.path

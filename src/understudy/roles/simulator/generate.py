@@ -8,6 +8,8 @@ where it was, without asking anything twice.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,7 @@ def generate(
         study: what they take part in.
         told: the aggregates; nothing else is known of real people here.
         lm: who plays.
-        run: where everything is written.
+        run: where everything is written; one line of metrics per moment of all people.
     """
     matching = None
     if is_short(config) and config.ask.match and can_steer(lm):
@@ -114,36 +116,65 @@ def generate(
     rounds = config.ask.pilot_rounds if matching is not None else 0
     total = study.steps * (rounds * config.ask.pilot_people + config.people)
     with Progress(total, f"{config.lm} plays {study.name}", enabled=run.config.progress) as bar:
-        asked = 0
-
-        def watch(tally: Tally) -> None:
-            if run.stop_requested:
-                raise _Enough
-            bar.update(asked + tally.asked, unusable=tally.unusable)
-
-        def cohort(name: str, n: int, heard: Heard | None) -> tuple[Cohort, Tally]:
-            nonlocal asked
-            people = LanguagePeople(
-                study, lm, prompts, told, n, run.seeds.generator("people", name),
-                run.seeds.integer("answers", name) % 2**31, config.ask.temperature,
-                heard=heard, watch=watch,
-            )  # fmt: skip
-            rng = run.seeds.generator("actions", name)
-            made = play(study, people, uniform(study), n, rng, f"{name.split()[0]}-")
-            asked += people.tally.asked
-            return made, people.tally
-
+        cohorts = _Cohorts(config, study, told, lm, prompts, run, bar)
         try:
             for number in range(rounds):
                 assert matching is not None
                 heard: Heard = []
-                cohort(f"pilot {number}", config.ask.pilot_people, heard)
+                cohorts.play(f"pilot {number}", config.ask.pilot_people, heard)
                 matching.learn(heard)
-            made, tally = cohort("person", config.people, None)
+            made, tally = cohorts.play("person", config.people)
         except _Enough:
             return None
     _write(run, study, made, matching, tally)
     return made
+
+
+@dataclass
+class _Cohorts:
+    """Plays cohorts one after the other, and counts their moments."""
+
+    config: GenerateConfig
+    study: Study
+    told: Profile
+    lm: ChatLM
+    prompts: Prompts
+    run: Run
+    bar: Progress
+    moments: int = 0
+    asked: int = 0
+
+    def play(self, name: str, n: int, heard: Heard | None = None) -> tuple[Cohort, Tally]:
+        """N people under random actions; every question and reply goes to `heard`."""
+        seeds = self.run.seeds
+        people = LanguagePeople(
+            self.study, self.lm, self.prompts, self.told, n, seeds.generator("people", name),
+            seeds.integer("answers", name) % 2**31, self.config.ask.temperature,
+            heard=heard, watch=self._watch,
+        )  # fmt: skip
+        rng = seeds.generator("actions", name)
+        made = play(self.study, people, uniform(self.study), n, rng, f"{name.split()[0]}-")
+        self.asked += people.tally.asked
+        return made, people.tally
+
+    def _watch(self, tally: Tally) -> None:
+        if self.run.stop_requested:
+            raise _Enough
+        self.moments += 1
+        asked = self.asked + tally.asked
+        self.run.log(self.moments, {"asked": asked, "unusable": tally.unusable})
+        self.bar.update(asked, unusable=tally.unusable)
+
+
+def finish(run: Run, step: int, numbers: Mapping[str, float]) -> None:
+    """The last line of metrics and a checkpoint: the run is done, resuming it changes nothing."""
+    run.log(step, numbers)
+    run.checkpoint(step, {}, {})
+
+
+def last_step(study: Study, config: GenerateConfig) -> int:
+    """A step behind all that `generate` logs."""
+    return study.steps * (config.ask.pilot_rounds + 1) + 1
 
 
 def _write(run: Run, study: Study, made: Cohort, matching: Matching | None, tally: Tally) -> None:

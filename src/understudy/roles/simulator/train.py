@@ -27,7 +27,7 @@ from understudy.roles.simulator.baselines import resampled_days, simulate
 from understudy.roles.simulator.cohorts import layout, profile
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
-from understudy.roles.simulator.generate import PROFILE, generate, write_profile
+from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step, write_profile
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Policy
@@ -89,6 +89,8 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
     verdict = evaluate(test, judged, config.judge, run.seeds.generator("judge"))
     truth = _truth(config, run, study, judged)
     _write(run, reports, verdict, truth)
+    values = {f"value/{j.name}": j.values[verdict.primary].value for j in verdict.policies}
+    finish(run, last_step(study, config.make), values)
 
 
 def _learn(
