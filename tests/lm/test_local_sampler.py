@@ -31,8 +31,8 @@ LOGITS = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
 def test_draws_by_inversion_of_the_distribution_it_reports(sampling, allowed, expected):
     # 10,000 evenly spread uniforms must hit each token in proportion to its probability.
     uniform = torch.arange(10_000, dtype=torch.float64) / 10_000
-    mask = None if allowed is None else torch.tensor([allowed]).expand(10_000, -1)
-    token, logprob = draw(LOGITS.expand(10_000, -1), uniform, sampling, mask)
+    logits = LOGITS if allowed is None else LOGITS.masked_fill(~torch.tensor(allowed), -torch.inf)
+    token, logprob = draw(logits.expand(10_000, -1), uniform, sampling)
     share = torch.bincount(token, minlength=4) / 10_000
     torch.testing.assert_close(
         share, torch.tensor(expected, dtype=torch.float32), atol=2e-4, rtol=0
@@ -52,7 +52,7 @@ def test_extreme_uniforms_draw_possible_tokens():
 def test_nothing_allowed_is_an_error():
     for temperature in (0.0, 1.0):
         with pytest.raises(LMError, match="row 0: no finite logit"):
-            draw(LOGITS, torch.zeros(1), Sampling(temperature=temperature), torch.zeros(1, 4) > 0)
+            draw(torch.full((1, 4), -torch.inf), torch.zeros(1), Sampling(temperature=temperature))
 
 
 def test_noise_depends_on_seed_and_key_alone():
@@ -86,11 +86,11 @@ def steered(text: str, **options):
         def __init__(self) -> None:
             self.at: dict[int, int] = {}
 
-        def mask(self, rows):
+        def apply(self, rows, logits):
             allowed = torch.zeros(len(rows), 101, dtype=torch.bool)
             for i, row in enumerate(rows):
                 allowed[i, ids[self.at.get(row, 0)]] = True
-            return allowed
+            return logits.masked_fill(~allowed, -torch.inf)
 
         def accept(self, row, token):
             assert token == ids[self.at.get(row, 0)]
