@@ -127,7 +127,7 @@ class Core(nn.Module, ABC):
             raise CoreError(f"a packed state is [rows, {sum(sizes)}], got {list(flat.shape)}")
         parts = zip(names, flat.split(sizes, dim=1), strict=True)
         return {
-            name: part.reshape(-1, *template[name].shape[1:]).to(template[name].dtype)
+            name: part.reshape(flat.shape[0], *template[name].shape[1:]).to(template[name].dtype)
             for name, part in parts
         }
 
