@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.lm.backbone import Body, KeyValues
-from understudy.roles.world_model.cores.base import Core, CoreError, Observed, State, lagged
+from understudy.roles.world_model.cores.base import Core, Observed, State, lagged
 from understudy.roles.world_model.cores.layers import Inward
+from understudy.roles.world_model.cores.spec import CoreError
 
 
 @dataclass(frozen=True, slots=True)

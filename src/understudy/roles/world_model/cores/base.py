@@ -40,14 +40,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.types import UnderstudyError
+from understudy.roles.world_model.cores.spec import CoreError
 
 State = dict[str, Tensor]
 """Tensors [B, …] by name; `h` [B, width] is always there; zeros where an episode begins."""
-
-
-class CoreError(UnderstudyError):
-    """A core cannot be made as asked, or does not keep the contract."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.roles.world_model.cores.base import CoreError, RecurrentCore, State
+from understudy.roles.world_model.cores.base import RecurrentCore, State
 from understudy.roles.world_model.cores.layers import (
     EPS,
     BlockLinear,
     Projection,
     truncated_normal_,
 )
+from understudy.roles.world_model.cores.spec import CoreError
 
 
 class GRU(RecurrentCore):

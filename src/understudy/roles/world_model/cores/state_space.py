@@ -16,7 +16,6 @@ from torch import Tensor
 from understudy.lm.backbone import Body
 from understudy.roles.world_model.cores.base import (
     Core,
-    CoreError,
     Observed,
     State,
     lagged,
@@ -24,6 +23,7 @@ from understudy.roles.world_model.cores.base import (
 )
 from understudy.roles.world_model.cores.layers import Inward
 from understudy.roles.world_model.cores.scan import ages
+from understudy.roles.world_model.cores.spec import CoreError
 
 Pair = tuple[Tensor, Tensor]
 """A layer's state: the last inputs of its convolution [B, K - 1, C], and what its recurrence holds [B, …]."""
