@@ -69,8 +69,8 @@ def check_core(
             _continuation(case, seen)
             _dreams(case, seen)
             _causality(case, seen)
-            _fresh_after_reset(case, seen)
             _rows_alone(case, seen)
+            _fresh_after_reset(case, seen)
         _gradients(case)
         _no_gradient_across_reset(case)
         _detachment(case)
@@ -110,7 +110,8 @@ def _purity(case: Case, seen: Observed) -> None:
     inputs = {"tokens": case.tokens, "is_first": case.is_first, **case.state}
     copies = {name: value.clone() for name, value in inputs.items()}
     again = case.core.observe(case.tokens, case.is_first, case.state)
-    case.core.step(case.tokens[:, 0], case.core.reset(case.state, case.is_first[:, 0]))
+    case.core.step(case.tokens[:, 0], case.state)
+    case.core.reset(case.state, case.is_first[:, -1])
     for name, value in inputs.items():
         case.demand(torch.equal(value, copies[name]), f"{name} is changed in place")
     case.demand(torch.equal(again.h, seen.h), "the same input gives another output: dropout is on")
