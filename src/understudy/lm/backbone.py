@@ -242,8 +242,9 @@ def adapt(body: Body, training: Training, *, rank: int = 8, seed: int = 0) -> Bo
         LMError: `training` is unknown, or LoRA is asked for and peft is not installed.
     """
     if training == "frozen":
-        body.model.requires_grad_(False)
+        body.requires_grad_(False)
     elif training == "lora":
+        body.requires_grad_(False)
         targets = LORA_TARGETS.get(body.kind, "all-linear")
         inject_lora(body.model, rank, targets=targets, seed=seed)
     elif training != "full":

@@ -149,8 +149,8 @@ def test_gradients_of_the_selective_scan(which: int):
     def make(*shape: int) -> Tensor:
         return torch.rand(*shape, dtype=torch.double, generator=draw).requires_grad_()
 
-    delta, u, rates = make(2, 4, 3), make(2, 4, 3), make(3, 2)
-    inward, outward, held = make(2, 4, 2), make(2, 4, 2), make(2, 3, 2)
+    delta, u, rates = make(2, 4, 3), make(2, 4, 3), make(2, 3)
+    inward, outward, held = make(2, 4, 2), make(2, 4, 2), make(2, 2, 3)
     is_first = torch.tensor([[False, False, True, False], [False] * 4])
 
     def run(*inputs: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Recorded:
     conv: Tensor
     """[B, T, K - 1, C]."""
     ssm: Tensor
-    """[B, T, C, N]."""
+    """[B, T, N, C]."""
 
     def last(self) -> Pair:
         """As `Path.last`."""
@@ -46,7 +46,7 @@ class MambaCore(StateSpaceCore):
         """As `StateSpaceCore.shapes`."""
         config = self.body.model.config
         inner: int = config.intermediate_size
-        return (self.kernel - 1, inner), (inner, config.state_size)
+        return (self.kernel - 1, inner), (config.state_size, inner)
 
     def mix(self, mixer: Any, x: Tensor, state: Pair, age: Tensor) -> tuple[Tensor, Recorded]:
         """As `StateSpaceCore.mix`."""
@@ -56,7 +56,7 @@ class MambaCore(StateSpaceCore):
         rank, size = mixer.time_step_rank, mixer.ssm_state_size
         delta, inward, outward = mixer.x_proj(u).split([rank, size, size], dim=-1)
         delta = F.softplus(mixer.dt_proj(delta))
-        rates = -torch.exp(mixer.A_log)
+        rates = -torch.exp(mixer.A_log.T)
         y, states = selective_scan(delta, u, rates, inward, outward, age == 0, held)
         y = y + u * mixer.D
         return mixer.out_proj(y * F.silu(gate)), Recorded(

@@ -65,14 +65,13 @@ class _SelectiveScan(torch.autograd.Function):
         """See `selective_scan`."""
         delta, u, a, inward, outward, keep, h = inputs
         ctx.set_materialize_grads(False)
-        states = delta.new_empty(*delta.shape, a.shape[1])
+        states = delta.new_empty(*delta.shape[:2], *a.shape)
         outputs = list[Tensor]()
         scaled = delta * u
         for t, state in enumerate(states.unbind(1)):
-            decay = _decay(delta, a, keep, t)
-            torch.mul(scaled[:, t, :, None], inward[:, t, None], out=state)
-            h = state.addcmul_(decay, h)
-            outputs.append(_matvec(h, outward[:, t]))
+            torch.mul(inward[:, t, :, None], scaled[:, t, None], out=state)
+            h = state.addcmul_(_decay(delta, a, keep, t), h)
+            outputs.append(_across(outward[:, t], h))
         ctx.save_for_backward(*inputs, states)
         return torch.stack(outputs, dim=1), states
 
@@ -91,14 +90,14 @@ class _SelectiveScan(torch.autograd.Function):
             if of_states is not None:
                 carry = carry + of_states[:, t]
             if of_y is not None:
-                carry = torch.addcmul(carry, of_y[:, t, :, None], outward[:, t, None])
-                of_outward[t] = _matvec(states[:, t].mT, of_y[:, t])
-            of_scaled[t] = _matvec(carry, inward[:, t])
-            of_inward[t] = _matvec(carry.mT, scaled[:, t])
+                carry = torch.addcmul(carry, outward[:, t, :, None], of_y[:, t, None])
+                of_outward[t] = _along(states[:, t], of_y[:, t])
+            of_scaled[t] = _across(inward[:, t], carry)
+            of_inward[t] = _along(carry, scaled[:, t])
             carry = carry * _decay(delta, a, keep, t)
             exponent = carry * (states[:, t - 1] if t else first)
-            of_delta[t] = (exponent * a).sum(-1)
-            of_a = of_a + (exponent * delta[:, t, :, None]).sum(0)
+            of_delta[t] = (exponent * a).sum(1)
+            of_a = of_a + (exponent * delta[:, t, None]).sum(0)
         of_scaled = torch.stack(of_scaled, dim=1)
         return (
             torch.stack(of_delta, dim=1) + of_scaled * u,
@@ -112,11 +111,17 @@ class _SelectiveScan(torch.autograd.Function):
 
 
 def _decay(delta: Tensor, a: Tensor, keep: Tensor, t: int) -> Tensor:
-    return torch.exp(delta[:, t, :, None] * a).mul_(keep[:, t, None, None])
+    return (delta[:, t, None] * a).exp_().mul_(keep[:, t, None, None])
 
 
-def _matvec(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector[..., None]).squeeze(-1)
+def _across(weights: Tensor, states: Tensor) -> Tensor:
+    """[B, C] of weights [B, N] and states [B, N, C]."""
+    return (weights[:, None] @ states).squeeze(1)
+
+
+def _along(states: Tensor, channels: Tensor) -> Tensor:
+    """[B, N] of states [B, N, C] and channels [B, C]."""
+    return (states @ channels[..., None]).squeeze(-1)
 
 
 def selective_scan(
@@ -133,17 +138,17 @@ def selective_scan(
     Args:
         delta: [B, T, C] step widths δ > 0.
         u: [B, T, C] inputs.
-        a: [C, N] rates, below 0.
+        a: [N, C] rates, below 0.
         inward: [B, T, N] b.
         outward: [B, T, N] c.
         is_first: [B, T] bool; where true, nothing is left of h_{t-1}.
-        h: [B, C, N] the state before.
+        h: [B, N, C] the state before.
 
     Returns:
-        Outputs y [B, T, C] and states [B, T, C, N]; both are differentiable, once.
+        Outputs y [B, T, C] and states [B, T, N, C]; both are differentiable, once.
     """
     keep = (~is_first).to(delta.dtype)
-    return _SelectiveScan.apply(delta, u, a, inward, outward, keep, h)
+    return _SelectiveScan.apply(delta, u, a.contiguous(), inward, outward, keep, h)
 
 
 def convolve(x: Tensor, past: Tensor, weight: Tensor, bias: Tensor | None, age: Tensor) -> Tensor:
