@@ -117,8 +117,8 @@ def write_minari(
         DataError: Minari is not installed.
     """
     try:
-        import minari  # pyright: ignore[reportMissingImports]
-        from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
+        import minari
+        from minari.data_collector import EpisodeBuffer
     except ImportError as error:
         raise DataError("Minari datasets need a package: pip install understudy[minari]") from error
     episodes = episodes_of(cohort, states, ends, action, reward)
