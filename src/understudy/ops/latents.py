@@ -41,11 +41,6 @@ def straight_through(one_hot: Tensor, logp: Tensor) -> Tensor:
     return one_hot + (p - p.detach())
 
 
-def entropy(logp: Tensor) -> Tensor:
-    """−Σ p log p over the last axis, in nats."""
-    return -(logp.exp() * logp).sum(-1)
-
-
 def divergence(logp: Tensor, logq: Tensor) -> Tensor:
     """KL(p ‖ q) of vectors of categoricals, summed over both: [..., G, K] → [...]."""
     return (logp.exp() * (logp - logq)).sum((-2, -1))
