@@ -20,24 +20,20 @@ def unimix(logits: Tensor, mix: float = 0.01) -> Tensor:
     return torch.log((1 - mix) * logits.softmax(-1) + mix / logits.shape[-1])
 
 
-def sample_one_hot(logp: Tensor, noise: torch.Generator | Tensor) -> Tensor:
+def sample_one_hot(p: Tensor, noise: Tensor) -> Tensor:
     """One draw per categorical as one-hot vectors; no gradient.
 
     Args:
-        logp: log-probabilities [..., K].
-        noise: where the randomness comes from, or exponential variates of logp's shape: the class
-            with the greatest p / e is drawn with probability p (the exponential race).
+        p: probabilities [..., K].
+        noise: independent exponential variates of p's shape: the greatest p / noise is class k with
+            probability p_k (the exponential race).
     """
-    p = logp.detach().exp()
-    if isinstance(noise, torch.Generator):
-        noise = torch.empty_like(p).exponential_(generator=noise)
-    chosen = (p / noise).argmax(-1, keepdim=True)
-    return torch.zeros_like(p).scatter_(-1, chosen, 1.0)
+    chosen = (p.detach() / noise).argmax(-1, keepdim=True)
+    return torch.zeros_like(noise).scatter_(-1, chosen, 1.0)
 
 
-def straight_through(one_hot: Tensor, logp: Tensor) -> Tensor:
+def straight_through(one_hot: Tensor, p: Tensor) -> Tensor:
     """The sample going forward, the probabilities' gradient going back (Bengio et al., 2013)."""
-    p = logp.exp()
     return one_hot + (p - p.detach())
 
 

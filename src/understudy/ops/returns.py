@@ -85,7 +85,7 @@ def lambda_returns(
 
 
 def bootstrapped_returns(
-    rewards: Tensor, continues: Tensor, values: Tensor, bootstrap: Tensor, lam: float
+    rewards: Tensor, continues: Tensor, values: Tensor, bootstrap: Tensor, lam: float | Tensor
 ) -> Tensor:
     """λ-returns with a continuation probability at every step (DreamerV3, equation 7).
 
@@ -97,7 +97,7 @@ def bootstrapped_returns(
         continues: cₜ, between 0 and the discount [..., T].
         values: vₜ₊₁ [..., T].
         bootstrap: what R starts from at the end [...].
-        lam: λ.
+        lam: λ, one for all steps or one of each [..., T].
 
     Returns:
         Returns [..., T].
