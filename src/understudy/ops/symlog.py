@@ -48,35 +48,48 @@ def two_hot(x: Tensor, bins: Tensor) -> Tensor:
     Returns:
         Weights [..., K], at least 0, summing to 1, at most two of them not 0.
     """
+    below, share = _between(x, bins)
+    weights = torch.zeros(*x.shape, len(bins), dtype=x.dtype, device=x.device)
+    weights.scatter_(-1, below[..., None], (1 - share)[..., None])
+    return weights.scatter_(-1, below[..., None] + 1, share[..., None])
+
+
+def _between(x: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin below each value, and the weight of the one above."""
     x = x.clamp(bins[0], bins[-1])
     above = torch.searchsorted(bins, x.contiguous(), right=True).clamp(1, len(bins) - 1)
     below = above - 1
-    share = (x - bins[below]) / (bins[above] - bins[below])
-    weights = torch.zeros(*x.shape, len(bins), dtype=x.dtype, device=x.device)
-    weights.scatter_(-1, below[..., None], (1 - share)[..., None])
-    return weights.scatter_(-1, above[..., None], share[..., None])
+    return below, (x - bins[below]) / (bins[above] - bins[below])
 
 
-def expected(logits: Tensor, bins: Tensor) -> Tensor:
-    """Mean of softmax(logits) over `bins`, summed from both ends towards the middle.
+def expected(logp: Tensor, bins: Tensor) -> Tensor:
+    """Mean over `bins`, summed from both ends towards the middle.
 
     Bins of 10⁸ with opposite signs would leave rounding errors that drown small values; each is
-    added to its mirror image first, so that equal logits give exactly 0.
+    added to its mirror image first, so that equal probabilities give exactly 0.
 
     Args:
-        logits: [..., K], K odd.
+        logp: log-probabilities [..., K], K odd.
         bins: symmetric about 0 [K].
 
     Returns:
         Means [...].
     """
-    weighted = logits.softmax(-1) * bins
+    weighted = logp.exp() * bins
     half = len(bins) // 2
     pairs = weighted[..., :half] + weighted[..., half + 1 :].flip(-1)
     # Smallest bins last in `pairs`: they are summed with each other before the large ones join.
     return weighted[..., half] + pairs.flip(-1).sum(-1)
 
 
-def two_hot_loss(logits: Tensor, x: Tensor, bins: Tensor) -> Tensor:
-    """Cross-entropy of `two_hot(x)` under softmax(logits), in nats [...]."""
-    return -(two_hot(x, bins) * logits.log_softmax(-1)).sum(-1)
+def two_hot_loss(logp: Tensor, x: Tensor, bins: Tensor) -> Tensor:
+    """Cross-entropy −Σ two_hot(x) log p in nats [...], read at the two bins alone.
+
+    Args:
+        logp: log-probabilities [..., K].
+        x: constants [...].
+        bins: rising values [K].
+    """
+    below, share = _between(x, bins)
+    near = logp.gather(-1, torch.stack([below, below + 1], -1))
+    return -((1 - share) * near[..., 0] + share * near[..., 1])

@@ -172,9 +172,9 @@ def dream_losses(
     with torch.no_grad():
         rewards = model.rewards(dream.features[1:])
         live = model.continues(dream.features) * gamma
-    logits = behaviour.critic(dream.features)
+    predicted = behaviour.critic(dream.features)
     with torch.no_grad():
-        values = behaviour.critic.mean(logits)
+        values = behaviour.critic.mean(predicted)
         returns = ops.bootstrapped_returns(
             rewards.T, live[1:].T, values[1:].T, values[-1], config.lam
         ).T
@@ -185,7 +185,7 @@ def dream_losses(
     logp, entropy = behaviour.actor.judge(behaviour.actor(dream.features[:-1]), dream.actions)
     losses = {
         "actor": -weights * (logp * advantages + config.entropy * entropy),
-        "critic": weights * _critic_loss(behaviour, dream.features[:-1], logits[:-1], returns),
+        "critic": weights * _critic_loss(behaviour, dream.features[:-1], predicted[:-1], returns),
     }
     stats = {
         "behaviour/entropy": entropy.detach().mean(), "behaviour/return": returns.mean(),
@@ -196,13 +196,13 @@ def dream_losses(
 
 
 def _critic_loss(
-    behaviour: Behaviour, features: Tensor, logits: Tensor, returns: Tensor
+    behaviour: Behaviour, features: Tensor, logp: Tensor, returns: Tensor
 ) -> Tensor:
     """Cross-entropy to the returns, and to what the slow critic says (equation 9 of 2023)."""
     with torch.no_grad():
         slow = behaviour.slow.mean(behaviour.slow(features))
     critic = behaviour.critic
-    return critic.loss(logits, returns) + critic.loss(logits, slow)
+    return critic.loss(logp, returns) + critic.loss(logp, slow)
 
 
 def replay_value_loss(
@@ -220,13 +220,13 @@ def replay_value_loss(
             itself is asked.
         config: discount, λ.
     """
-    logits = behaviour.critic(features)
+    logp = behaviour.critic(features)
     with torch.no_grad():
-        values = torch.where(ahead.isnan(), behaviour.critic.mean(logits), ahead)
+        values = torch.where(ahead.isnan(), behaviour.critic.mean(logp), ahead)
         live = (~batch["is_terminal"]).float() * config.gamma
         lam = (~batch["is_last"]).float() * config.lam
         returns = ops.bootstrapped_returns(
             batch["reward"][:, 1:], live[:, 1:], values[:, 1:], values[:, -1], lam[:, 1:]
         )
         counts = (~batch["is_last"][:, :-1]).float()
-    return counts * _critic_loss(behaviour, features[:, :-1], logits[:, :-1], returns)
+    return counts * _critic_loss(behaviour, features[:, :-1], logp[:, :-1], returns)

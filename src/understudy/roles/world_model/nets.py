@@ -62,17 +62,17 @@ class TwoHotHead(nn.Module):
         self.register_buffer("bins", made, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [..., K] of features [..., D]."""
-        return self.net(x).float()
+        """Log-probabilities [..., K] of features [..., D]."""
+        return self.net(x).float().log_softmax(-1)
 
-    def mean(self, logits: Tensor) -> Tensor:
-        """The value [...] that logits [..., K] stand for."""
-        found = ops.expected(logits, self.bins)
+    def mean(self, logp: Tensor) -> Tensor:
+        """The value [...] that log-probabilities [..., K] stand for."""
+        found = ops.expected(logp, self.bins)
         return ops.symexp(found) if self.even else found
 
-    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+    def loss(self, logp: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy [...] to the two-hot target."""
-        return ops.two_hot_loss(logits, ops.symlog(target) if self.even else target, self.bins)
+        return ops.two_hot_loss(logp, ops.symlog(target) if self.even else target, self.bins)
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
