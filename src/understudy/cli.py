@@ -235,6 +235,22 @@ COMMANDS: dict[str, Command] = {
         _config("optimizer", "EvalConfig"),
         _command("optimizer", "run_eval", "describe_eval"),
     ),
+    "world_model train": Command(
+        "Learn a latent world model and act by training inside it.",
+        _config("world_model", "WorldModelConfig"),
+        _command("world_model", "run_train", "describe"),
+        resumable=True,
+    ),
+    "world_model eval": Command(
+        "Play held-out episodes with a trained agent; draw a dream.",
+        _config("world_model", "EvalConfig"),
+        _command("world_model", "run_eval", "describe"),
+    ),
+    "world_model compare": Command(
+        "Sequence cores side by side under one budget, with intervals.",
+        _config("world_model", "CompareConfig"),
+        _command("world_model", "run_compare", "describe_comparison", "curves"),
+    ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check
     ),

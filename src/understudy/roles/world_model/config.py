@@ -152,7 +152,7 @@ class WorldModelConfig:
     log_every: PositiveInt = 500
     """Environment steps between lines of the log."""
     eval_episodes: NonNegativeInt = 20
-    """Greedy episodes after training."""
+    """Greedy held-out episodes after training."""
     env_options: dict[str, bool | int | float | str] = field(
         default_factory=dict[str, bool | int | float | str]
     )
@@ -185,3 +185,48 @@ class WorldModelConfig:
 def chosen(value: T | None, default: T) -> T:
     """`value`, or `default` where it is not set."""
     return default if value is None else value
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Plays greedy episodes with a trained agent, and draws what its model dreams."""
+
+    POSITIONAL: ClassVar = ("agent",)
+    DEBUG: ClassVar[Mapping[str, Any]] = {"episodes": 2}
+
+    agent: str
+    """A run directory of `understudy world_model train`."""
+    episodes: PositiveInt = 100
+    """Held-out episodes, others than those of training's end."""
+    greedy: bool = True
+    """Take the likeliest actions instead of drawing them."""
+    dream: PositiveInt = 5
+    """Steps the model is shown before it dreams on."""
+    seed: NonNegativeInt = 0
+    """Of the episodes."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """Where it is kept."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Sequence cores side by side under one budget, with intervals."""
+
+    DEBUG: ClassVar[Mapping[str, Any]] = {
+        **{f"base.{name}": value for name, value in WorldModelConfig.DEBUG.items()}, "seeds": (0,),
+    }  # fmt: skip
+
+    cores: tuple[str, ...] = ("gru", "llama", "mamba2")
+    """Which."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Every core is trained with each."""
+    threshold: float = 400.0
+    """Mean return of the last 20 training episodes; the table says after how many steps it was
+    reached."""
+    base: WorldModelConfig = field(default_factory=WorldModelConfig)
+    """Settings of every run."""
+
+    def check(self) -> None:
+        """Rejects a comparison of nothing."""
+        if not self.cores or not self.seeds:
+            raise ConfigError("cores, seeds: at least one of each is needed")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -20,6 +20,17 @@ from understudy.roles.world_model.spaces import Actions, Key, actions_of, flatte
 log = logging.getLogger("understudy")
 Seed = Callable[[int, int], int]
 """(environment, episode) → its seed."""
+
+
+class Ended(NamedTuple):
+    """An episode that is over."""
+
+    env: int
+    total: float
+    """Sum of its rewards."""
+    length: int
+    success: float | None
+    """What the environment's `info` said at its end, where it says so."""
 
 
 class Envs:
@@ -40,8 +51,8 @@ class Envs:
         self.over = [True] * count
         """Whether the last record was an episode's end."""
         self.returns = [0.0] * count
-        self.finished: list[float] = []
-        """Returns of episodes that ended since this list was last emptied."""
+        self.finished: list[Ended] = []
+        """The episodes that ended since this list was last emptied."""
         self.records: dict[str, Array] = {}
         """The present record of every environment, without its action."""
         self.steps = 0
@@ -50,19 +61,25 @@ class Envs:
     def __len__(self) -> int:
         return len(self.envs)
 
-    def advance(self, actions: Array | None) -> dict[str, Array]:
+    def advance(self, actions: Array | None, *, restart: bool = True) -> dict[str, Array]:
         """The next record of each: after `actions` [envs, A], or of a new episode where one ended.
 
-        Where the last record was an episode's end its action is not looked at.
+        Where the last record was an episode's end its action is not looked at. Without `restart` an
+        environment stays at its end.
         """
-        rows = [self._one(i, None if actions is None else actions[i]) for i in range(len(self))]
+        rows = [
+            {name: values[i] for name, values in self.records.items()}
+            if not restart and self.over[i] and actions is not None
+            else self._one(i, None if actions is None else actions[i])
+            for i in range(len(self))
+        ]
         self.records = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         return self.records
 
     def _one(self, i: int, action: Array | None) -> dict[str, Array]:
         if self.over[i] or action is None:
             return self._begin(i, self.episodes[i] + 1)
-        observation, reward, terminated, truncated, _ = self.envs[i].step(
+        observation, reward, terminated, truncated, info = self.envs[i].step(
             self.actions.to_env(action)
         )
         self.steps += 1
@@ -70,7 +87,8 @@ class Envs:
         self.returns[i] += float(reward)
         self.over[i] = bool(terminated or truncated)
         if self.over[i]:
-            self.finished.append(self.returns[i])
+            success = float(info["success"]) if "success" in info else None
+            self.finished.append(Ended(i, self.returns[i], len(self.history[i]), success))
         return self._record(observation, float(reward), False, self.over[i], bool(terminated))
 
     def _begin(self, i: int, episode: int) -> dict[str, Array]:
@@ -92,7 +110,7 @@ class Envs:
         """What `set_state` needs, as JSON."""
         return {
             "episodes": list(self.episodes), "history": [list(h) for h in self.history],
-            "over": list(self.over), "steps": self.steps, "finished": list(self.finished),
+            "over": list(self.over), "steps": self.steps,
         }  # fmt: skip
 
     def set_state(self, state: Mapping[str, Any], records: Mapping[str, Array]) -> None:
@@ -109,5 +127,5 @@ class Envs:
                     "differ from one that was not stopped", i,
                 )  # fmt: skip
         self.over = [bool(over) for over in state["over"]]
-        self.steps, self.finished = int(state["steps"]), list(state["finished"])
+        self.steps, self.finished = int(state["steps"]), []
         self.records = dict(records)

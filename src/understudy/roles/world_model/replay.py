@@ -69,6 +69,7 @@ class Replay:
             "reward": ((), "float32"),
             **{flag: ((), "bool") for flag in FLAGS},
         }
+        self.words = [key for key in keys if key.kind == "token"]
         if context:
             self.fields[CONTEXT] = ((context,), "float32")
         self.envs, self.length, self.before = envs, length, before
@@ -145,6 +146,15 @@ class Replay:
         kept = steps < self.count
         rows = np.broadcast_to(drawn.rows[:, None], steps.shape)
         self.data[CONTEXT][steps[kept] % self.room, rows[kept]] = values[kept]
+
+    def unigram(self) -> dict[str, float]:
+        """Entropy, in nats, of the words kept: what predicts them by their frequency alone pays."""
+        found: dict[str, float] = {}
+        for key in self.words:
+            words = self.data[key.name][: self.kept].ravel()
+            shares = np.bincount(words, minlength=key.classes) / words.size
+            found[key.name] = float(-sum(p * np.log(p) for p in shares if p > 0))
+        return found
 
     def get_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything, as tensors and JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from understudy.envs.control.register import make
+from understudy.envs.memory.register import register as register_memory
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.behaviour import Behaviour
 from understudy.roles.world_model.config import Size, SIZES, WorldModelConfig, chosen
@@ -25,6 +26,7 @@ def make_envs(config: WorldModelConfig, seeds: Seeds, name: str, count: int) -> 
     Raises:
         EnvError: there is no such environment, or it has a space that no model is for.
     """
+    register_memory()
     envs = [make(config.env, config.env_options) for _ in range(count)]
     return Envs(envs, lambda i, n: seeds.integer(name, i, n), blank=config.blank_tokens)
 

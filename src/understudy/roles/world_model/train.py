@@ -15,6 +15,7 @@ from understudy.roles.world_model.agent import Agent, update
 from understudy.roles.world_model.config import WorldModelConfig
 from understudy.roles.world_model.cores.base import State as CoreState
 from understudy.roles.world_model.envs import Envs
+from understudy.roles.world_model.evaluate import evaluate
 from understudy.roles.world_model.replay import CONTEXT, Replay
 from understudy.run.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
 from understudy.run.progress import Progress
@@ -41,6 +42,8 @@ class State:
     """Lines of the log."""
     recent: list[float] = field(default_factory=list[float])
     """Returns of the last episodes."""
+    succeeded: list[float] = field(default_factory=list[float])
+    """Whether each succeeded, where the environment says so."""
     sums: dict[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     """Numbers of the updates since the last line of the log, added up."""
     summed: int = 0
@@ -60,7 +63,7 @@ class State:
         state = {
             "optimizer": scalars, "replay": queue, "envs": self.envs.get_state(),
             "ticks": self.ticks, "updates": self.updates, "logged": self.logged,
-            "recent": self.recent, "summed": self.summed,
+            "recent": self.recent, "succeeded": self.succeeded, "summed": self.summed,
         }  # fmt: skip
         run.checkpoint(self.envs.steps, tensors, state)
 
@@ -74,7 +77,8 @@ class State:
         self.envs.set_state(state["envs"], records)
         self.carry, self.sums = found.tensors["carry"], found.tensors["sums"]
         self.ticks, self.updates, self.logged = state["ticks"], state["updates"], state["logged"]
-        self.recent, self.summed = state["recent"], state["summed"]
+        self.recent, self.succeeded = state["recent"], state["succeeded"]
+        self.summed = state["summed"]
 
 
 def train(
@@ -85,6 +89,7 @@ def train(
     optimizer: torch.optim.Optimizer,
     envs: Envs,
     replay: Replay,
+    held_out: Envs | None = None,
 ) -> None:
     """Trains `agent` in place.
 
@@ -95,6 +100,7 @@ def train(
         optimizer: over its parameters.
         envs: where it acts.
         replay: what it remembers; empty.
+        held_out: where it is evaluated at the end, one episode in each.
     """
     state = State(agent, optimizer, envs, replay, agent.model.core.init_state(len(envs)))
     found = run.restore()
@@ -103,19 +109,20 @@ def train(
     else:
         envs.advance(None)
     title = f"{config.core} on {config.env}"
-    started, began = time.monotonic(), envs.steps
+    started, spent, began = time.monotonic(), time.process_time(), envs.steps
     with Progress(config.steps, title, start=began, enabled=run.config.progress) as bar:
         while envs.steps < config.steps and not run.stop_requested:
             _act(state, run)
             for _ in range(_due(config, state)):
                 _learn(config, state, run)
             if envs.steps // config.log_every > state.logged or envs.steps >= config.steps:
-                seconds = time.monotonic() - started
-                started = time.monotonic()
-                stats = _line(state)
-                run.log(envs.steps, stats, timing={"seconds": seconds})
+                clocks = {"seconds": time.monotonic() - started, "cpu": time.process_time() - spent}
+                stats, last = _line(state), envs.steps >= config.steps
+                if last and held_out is not None:
+                    stats |= evaluate(agent, held_out, _generator(run, "evaluation")).metrics()
+                run.log(envs.steps, stats, timing=clocks)
+                started, spent = time.monotonic(), time.process_time()
                 state.logged = envs.steps // config.log_every
-                last = envs.steps >= config.steps
                 if last or state.logged % config.run.checkpoint_every == 0:
                     state.save(run)
             shown = float(np.mean(state.recent)) if state.recent else 0.0
@@ -136,7 +143,10 @@ def _act(state: State, run: Run) -> None:
     state.replay.add(kept)
     state.envs.advance(kept["action"])
     state.ticks += 1
-    state.recent = [*state.recent, *state.envs.finished][-RECENT:]
+    ended = state.envs.finished
+    state.recent = [*state.recent, *(e.total for e in ended)][-RECENT:]
+    found = [e.success for e in ended if e.success is not None]
+    state.succeeded = [*state.succeeded, *found][-RECENT:]
     state.envs.finished.clear()
 
 
@@ -170,6 +180,9 @@ def _line(state: State) -> dict[str, float]:
     stats["updates"] = float(state.updates)
     if state.recent:
         stats["return"] = float(np.mean(state.recent))
+    if state.succeeded:
+        stats["success"] = float(np.mean(state.succeeded))
+    stats |= {f"unigram/{name}": nats for name, nats in state.replay.unigram().items()}
     return stats
 
 
