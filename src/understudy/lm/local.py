@@ -83,7 +83,7 @@ class LocalLM:
             "trust_remote_code": False,
         }
         name = str(path_or_name)
-        bars = _no_progress_bars() if local else nullcontext()
+        bars = no_progress_bars() if local else nullcontext()
         try:
             with bars:
                 tokenizer = AutoTokenizer.from_pretrained(name, **options)
@@ -243,7 +243,7 @@ class LocalLM:
         if self._lora:
             whole = copy.deepcopy(model)
             model = whole.merge_and_unload() if self._adapter else whole.unload()
-        with _no_progress_bars():
+        with no_progress_bars():
             model.save_pretrained(folder)
         self._tokenizer.save_pretrained(folder)
 
@@ -301,7 +301,7 @@ class LocalLM:
 
 
 @contextmanager
-def _no_progress_bars() -> Generator[None]:
+def no_progress_bars() -> Generator[None]:
     """Reading and writing a local folder is quick; only a download deserves a bar."""
     shown = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()

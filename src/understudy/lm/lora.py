@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from understudy.lm.base import LMError
 from understudy.lm.matmul import linear
@@ -25,18 +26,46 @@ def add_lora(model: nn.Module, rank: int, *, seed: int = 0) -> nn.Module:
     Raises:
         LMError: peft is not installed, or the rank is not positive.
     """
+    peft = _peft()
+    with _without_deprecations():
+        adapted = peft.get_peft_model(model, _config(peft, model, rank, "all-linear", "CAUSAL_LM"))
+    return _drawn(adapted, seed)
+
+
+def inject_lora(
+    model: nn.Module, rank: int, *, targets: str | list[str] = "all-linear", seed: int = 0
+) -> None:
+    """Puts fresh adapters of `rank` into `model` itself; everything else in it is frozen.
+
+    Raises:
+        LMError: peft is not installed, the rank is not positive, or no layer is a target.
+    """
+    peft = _peft()
+    config = _config(peft, model, rank, targets)
+    try:
+        with _without_deprecations():
+            peft.inject_adapter_in_model(config, model)
+    except ValueError as error:
+        raise LMError(f"LoRA does not fit {type(model).__name__}: {error}") from error
+    _drawn(model, seed)
+
+
+def _config(
+    peft: Any, model: nn.Module, rank: int, targets: str | list[str], task: str | None = None
+) -> Any:
     if rank < 1:
         raise LMError(f"lora_rank must be at least 1, got {rank}")
-    peft = _peft()
-    config = peft.LoraConfig(
+    return peft.LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
+        target_modules=targets,
+        task_type=task,
+        fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),  # GPT-2's layers
     )
-    with _without_deprecations():
-        adapted = peft.get_peft_model(model, config)
+
+
+def _drawn(adapted: nn.Module, seed: int) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in adapted.named_parameters():
         if "lora_A" in name:  # peft draws these from the global generator

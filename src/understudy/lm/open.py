@@ -123,7 +123,7 @@ def _load(
     spec: LMSpec, lora_rank: int | None, device: str | torch.device, dtype: torch.dtype
 ) -> tuple[LocalLM, str]:
     """A local model, and its name with what makes its weights these and no others."""
-    where = _pocket() if spec.kind == "pocket" else spec.name
+    where = pocket_folder() if spec.kind == "pocket" else spec.name
     lm = LocalLM.load(
         where,
         adapter=spec.adapter,
@@ -139,7 +139,12 @@ def _load(
     return lm, name if spec.adapter is None else f"{name}+adapter={_digest(spec.adapter)}"
 
 
-def _pocket() -> Path:
+def pocket_folder() -> Path:
+    """Where the bundled model is.
+
+    Raises:
+        LMError: it is missing.
+    """
     folder = Path(str(resources.files("understudy.lm").joinpath("pocket")))
     if not (folder / "config.json").is_file():
         raise LMError(f"the bundled model is missing: no {folder}; name one with hf:NAME_OR_PATH")

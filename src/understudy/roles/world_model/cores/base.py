@@ -40,14 +40,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.types import UnderstudyError
+from understudy.roles.world_model.cores.spec import CoreError
 
 State = dict[str, Tensor]
 """Tensors [B, …] by name; `h` [B, width] is always there; zeros where an episode begins."""
-
-
-class CoreError(UnderstudyError):
-    """A core cannot be made as asked, or does not keep the contract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +123,7 @@ class Core(nn.Module, ABC):
             raise CoreError(f"a packed state is [rows, {sum(sizes)}], got {list(flat.shape)}")
         parts = zip(names, flat.split(sizes, dim=1), strict=True)
         return {
-            name: part.reshape(-1, *template[name].shape[1:]).to(template[name].dtype)
+            name: part.reshape(flat.shape[0], *template[name].shape[1:]).to(template[name].dtype)
             for name, part in parts
         }
 

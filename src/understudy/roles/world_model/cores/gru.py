@@ -12,9 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from understudy.roles.world_model.cores.base import CoreError, RecurrentCore, State
-
-EPS = 1e-4
+from understudy.roles.world_model.cores.base import RecurrentCore, State
+from understudy.roles.world_model.cores.layers import (
+    EPS,
+    BlockLinear,
+    Projection,
+    truncated_normal_,
+)
+from understudy.roles.world_model.cores.spec import CoreError
 
 
 class GRU(RecurrentCore):
@@ -120,39 +125,6 @@ class BlockGRU(RecurrentCore):
         mixed = F.silu(self.norm(self.mix(seen).flatten(1)))
         gates = self.gates(mixed.view(rows, self.blocks, -1)).chunk(3, dim=-1)
         return {"h": _gated(gates, own).flatten(1)}
-
-
-class Projection(nn.Sequential):
-    """Linear, RMSNorm, SiLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        linear = nn.Linear(inputs, outputs)
-        truncated_normal_(linear.weight, inputs)
-        nn.init.zeros_(linear.bias)
-        super().__init__(linear, nn.RMSNorm(outputs, eps=EPS), nn.SiLU())
-
-
-class BlockLinear(nn.Module):
-    """`blocks` linear layers side by side: [N, blocks, inputs] to [N, blocks, outputs].
-
-    The initial scale is that of the whole width, blocks · inputs, as in the reference.
-    """
-
-    def __init__(self, blocks: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(blocks, inputs, outputs))
-        self.bias = nn.Parameter(torch.zeros(blocks, 1, outputs))
-        truncated_normal_(self.weight, blocks * inputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Each block by its own weights."""
-        return torch.baddbmm(self.bias, x.transpose(0, 1), self.weight).transpose(0, 1)
-
-
-def truncated_normal_(weight: Tensor, fan_in: int) -> None:
-    """Normal with standard deviation 1/√fan_in, cut at two deviations and rescaled to it."""
-    std = fan_in**-0.5 / 0.87962566103423978  # what the cut leaves of a standard deviation of 1
-    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 def _gated(gates: Sequence[Tensor], h: Tensor) -> Tensor:
