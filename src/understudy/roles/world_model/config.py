@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
+from understudy.roles.world_model.cores.spec import parse_core
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.fields import (
     NonNegativeFloat,
@@ -50,6 +51,24 @@ SIZES: dict[str, Size] = {
     "200m": Size(8192, 1024, 32, 64, 3, 64, 4e-5, 1000),
 }
 """By the number of parameters with the block GRU; the paper's table but for `cpu-tiny`."""
+
+
+@dataclass(frozen=True)
+class BodyConfig:
+    """The language model's body inside a core; recurrent cores have none."""
+
+    layers: PositiveInt = 2
+    """Of a fresh body."""
+    heads: PositiveInt = 4
+    """Of a fresh body."""
+    window: PositiveInt = 32
+    """Tokens that attention sees; steps from which a state is rebuilt."""
+    state_size: PositiveInt = 16
+    """Of a fresh Mamba, per channel."""
+    slots: PositiveInt = 3
+    """Of the slots core, beside the one that is read."""
+    lora_rank: PositiveInt = 8
+    """Of an adapter (`+lora`)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +146,8 @@ class WorldModelConfig:
     env: str = "CartPole-v1"
     """Any Gymnasium id."""
     core: str = "gru"
-    """The sequence core: gru, block_gru, llama, mamba, mamba2, hf:NAME, …"""
+    """The sequence core: gru, block_gru, llama, gpt2, gpt_neox, mamba, mamba2, slots, pocket or
+    hf:NAME; the last two with +lora, +frozen or +random behind them."""
     size: SizeName = "cpu-tiny"
     """Widths of all networks."""
     version: Literal["nature", "2023"] = "nature"
@@ -157,6 +177,8 @@ class WorldModelConfig:
         default_factory=dict[str, bool | int | float | str]
     )
     """What the environment is made with."""
+    body: BodyConfig = field(default_factory=BodyConfig)
+    """Of cores with a language model's body."""
     losses: LossConfig = field(default_factory=LossConfig)
     """The world model's loss."""
     behaviour: BehaviourConfig = field(default_factory=BehaviourConfig)
@@ -168,6 +190,7 @@ class WorldModelConfig:
 
     def check(self) -> None:
         """Rejects what cannot work, before anything heavy is made."""
+        parse_core(self.core)
         if self.bins < 3 or self.bins % 2 == 0:
             raise ConfigError(f"bins must be odd and at least 3, not {self.bins}")
         if self.replay.capacity < self.envs * (self.replay.length + 1):
@@ -212,9 +235,7 @@ class EvalConfig:
 class CompareConfig:
     """Sequence cores side by side under one budget, with intervals."""
 
-    DEBUG: ClassVar[Mapping[str, Any]] = {
-        **{f"base.{name}": value for name, value in WorldModelConfig.DEBUG.items()}, "seeds": (0,),
-    }  # fmt: skip
+    DEBUG: ClassVar[Mapping[str, Any]] = {"seeds": (0,)}
 
     cores: tuple[str, ...] = ("gru", "llama", "mamba2")
     """Which."""

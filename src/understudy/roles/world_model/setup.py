@@ -8,15 +8,14 @@ from understudy.envs.control.register import make
 from understudy.envs.memory.register import register as register_memory
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.behaviour import Behaviour
-from understudy.roles.world_model.config import Size, SIZES, WorldModelConfig, chosen
-from understudy.roles.world_model.cores.base import Core
-from understudy.roles.world_model.cores.gru import GRU, BlockGRU
+from understudy.roles.world_model.config import SIZES, WorldModelConfig, chosen
+from understudy.roles.world_model.cores.build import make_core
+from understudy.roles.world_model.cores.spec import CoreConfig
 from understudy.roles.world_model.envs import Envs
 from understudy.roles.world_model.model import WorldModel
 from understudy.roles.world_model.nets import initialise
 from understudy.roles.world_model.optim import LaProp
 from understudy.roles.world_model.replay import Replay
-from understudy.run.config import ConfigError
 from understudy.run.seed import Seeds
 
 
@@ -31,22 +30,27 @@ def make_envs(config: WorldModelConfig, seeds: Seeds, name: str, count: int) -> 
     return Envs(envs, lambda i, n: seeds.integer(name, i, n), blank=config.blank_tokens)
 
 
-def make_core(config: WorldModelConfig, size: Size) -> Core:
-    """The sequence core."""
-    width = size.units * 2 if config.size == "cpu-tiny" else size.units
-    if config.core == "gru":
-        return GRU(width, size.width)
-    if config.core == "block_gru":
-        return BlockGRU(width, size.width, size.units)
-    raise ConfigError(f"core: no {config.core!r}; there are gru, block_gru")
+def core_config(config: WorldModelConfig) -> CoreConfig:
+    """How large the core is: by the size's name, and by the settings of its body."""
+    size, body = SIZES[config.size], config.body
+    return CoreConfig(
+        width=size.width,
+        hidden=size.units,
+        layers=body.layers,
+        heads=body.heads,
+        window=body.window,
+        state_size=body.state_size,
+        slots=body.slots,
+        lora_rank=body.lora_rank,
+    )
 
 
 def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
     """The agent with its first weights, which the seed alone decides."""
     size = SIZES[config.size]
+    core = make_core(config.core, size.units, core_config(config), seed=seeds.integer("core"))
+    # What torch draws for these layers when they are made is replaced below.
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seeds.integer("core"))
-        core = make_core(config, size)
         coupled = core.coupled if config.posterior == "auto" else config.posterior == "coupled"
         even, unimix = not config.nature, config.losses.unimix
         model = WorldModel(
