@@ -39,10 +39,12 @@ class Size:
     learning_rate: float
     warmup: int
     """Optimizer steps over which the learning rate rises."""
+    bins: int = 255
+    """Of the distributions of reward and value."""
 
 
 SIZES: dict[str, Size] = {
-    "cpu-tiny": Size(128, 64, 16, 8, 1, 4, 1e-3, 100),
+    "cpu-tiny": Size(128, 64, 16, 8, 1, 4, 1e-3, 100, bins=127),
     "1m": Size(512, 64, 32, 4, 3, 4, 1e-4, 1000),
     "12m": Size(2048, 256, 32, 16, 3, 16, 4e-5, 1000),
     "25m": Size(3072, 384, 32, 24, 3, 24, 4e-5, 1000),
@@ -95,7 +97,7 @@ class BehaviourConfig:
 
     horizon: PositiveInt = 15
     """Imagined steps."""
-    starts: PositiveInt = 256
+    starts: PositiveInt = 128
     """States of the batch that imagination starts from; at most all of them."""
     gamma: Probability = 0.997
     """Discount."""
@@ -121,7 +123,7 @@ class ReplayConfig:
     """Sequences per update."""
     length: PositiveInt = 16
     """Steps of each."""
-    ratio: PositiveFloat = 64.0
+    ratio: PositiveFloat = 128.0
     """Replayed steps per environment step: batch times length times updates per environment step."""
     prefill: PositiveInt = 256
     """Steps before the first update."""
@@ -165,8 +167,8 @@ class WorldModelConfig:
     """By default the size's."""
     threads: PositiveInt = 1
     """Of torch; networks as small as `cpu-tiny` get slower with more."""
-    bins: PositiveInt = 255
-    """Of the distributions of reward and value; odd."""
+    bins: PositiveInt | None = None
+    """Of the distributions of reward and value, odd; by default the size's."""
     blank_tokens: bool = False
     """Replace every word the environment says by the first of its vocabulary (an ablation)."""
     log_every: PositiveInt = 500
@@ -191,7 +193,7 @@ class WorldModelConfig:
     def check(self) -> None:
         """Rejects what cannot work, before anything heavy is made."""
         parse_core(self.core)
-        if self.bins < 3 or self.bins % 2 == 0:
+        if self.bins is not None and (self.bins < 3 or self.bins % 2 == 0):
             raise ConfigError(f"bins must be odd and at least 3, not {self.bins}")
         if self.replay.capacity < self.envs * (self.replay.length + 1):
             raise ConfigError(

@@ -48,6 +48,7 @@ def core_config(config: WorldModelConfig) -> CoreConfig:
 def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
     """The agent with its first weights, which the seed alone decides."""
     size = SIZES[config.size]
+    bins = chosen(config.bins, size.bins)
     core = make_core(config.core, size.units, core_config(config), seed=seeds.integer("core"))
     # What torch draws for these layers when they are made is replaced below.
     with torch.random.fork_rng(devices=[]):
@@ -55,10 +56,10 @@ def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
         even, unimix = not config.nature, config.losses.unimix
         model = WorldModel(
             envs.keys, envs.actions.size, core, size,
-            coupled=coupled, bins=config.bins, even=even, unimix=unimix,
+            coupled=coupled, bins=bins, even=even, unimix=unimix,
         )  # fmt: skip
         behaviour = Behaviour(
-            model.width, envs.actions, size, bins=config.bins, even=even, unimix=unimix
+            model.width, envs.actions, size, bins=bins, even=even, unimix=unimix
         )
     generator = torch.Generator().manual_seed(seeds.integer("weights"))
     initialise(model, generator)
