@@ -25,7 +25,9 @@ def test_divergence_by_hand_summed_over_latents():
     p, q = logs([0.5, 0.5], [0.5, 0.5]), logs([0.25, 0.75], [0.25, 0.75])
     assert float(ops.divergence(p, q)) == pytest.approx(math.log(4 / 3))
     # and the other way round it is another number: ¼ ln ½ + ¾ ln 3/2, twice.
-    assert float(ops.divergence(q, p)) == pytest.approx(2 * (0.25 * math.log(0.5) + 0.75 * math.log(1.5)))
+    assert float(ops.divergence(q, p)) == pytest.approx(
+        2 * (0.25 * math.log(0.5) + 0.75 * math.log(1.5))
+    )
 
 
 def test_free_bits_are_per_element_and_stop_its_gradient():

@@ -105,7 +105,9 @@ def bootstrapped_returns(
     targets = rewards + continues * (1 - lam) * values
     decays = lam * continues
     running, found = bootstrap, list[Tensor]()
-    for target, decay in zip(reversed(targets.unbind(-1)), reversed(decays.unbind(-1)), strict=True):
+    for target, decay in zip(
+        reversed(targets.unbind(-1)), reversed(decays.unbind(-1)), strict=True
+    ):
         running = target + decay * running
         found.append(running)
     return torch.stack(found[::-1], -1)

@@ -34,7 +34,7 @@ def even_bins(count: int, limit: float = LIMIT) -> Tensor:
 
 
 def symexp_bins(count: int, limit: float = LIMIT) -> Tensor:
-    """symexp of `even_bins` (equation 10): dense near 0, exactly symmetric about it."""
+    """Symexp of `even_bins` (equation 10): dense near 0, exactly symmetric about it."""
     return symexp(even_bins(count, limit))
 
 

@@ -18,7 +18,12 @@ FRAMES = 10
 
 
 def draw_dream(
-    actual: Mapping[str, Array], dreamt: Mapping[str, Array], seen: int, out: Path, *, title: str = ""
+    actual: Mapping[str, Array],
+    dreamt: Mapping[str, Array],
+    seen: int,
+    out: Path,
+    *,
+    title: str = "",
 ) -> Path:
     """Writes a PNG: one small plot per feature, or a strip of frames per image.
 

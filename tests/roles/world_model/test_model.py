@@ -95,9 +95,7 @@ def test_a_dream_along_the_recorded_actions_is_what_was_observed(config):
         index = torch.arange(len(batch["reward"])) * batch["reward"].shape[1] + t
         here = model.core.starts(latents.observed.handle, index, before=True)
         now = {name: value[:, t] for name, value in batch.items()}
-        h, _ = model.core.step(
-            model.token(latents.z[:, t], model.given(now["action"], now)), here
-        )
+        h, _ = model.core.step(model.token(latents.z[:, t], model.given(now["action"], now)), here)
         assert (h - latents.observed.h[:, t]).abs().max() < 1e-5
 
 

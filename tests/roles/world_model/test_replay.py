@@ -84,7 +84,9 @@ def test_context_belongs_to_the_first_step_and_is_refreshed():
                 if drawn.rows[j] == row and 0 < step - drawn.starts[j] <= 4
             ]
             if step < replay.count:
-                assert replay.data["context"][step % 20, row].tolist() in [w.tolist() for w in written]
+                assert replay.data["context"][step % 20, row].tolist() in [
+                    w.tolist() for w in written
+                ]
 
 
 def test_steps_before_the_oldest_are_an_empty_past():

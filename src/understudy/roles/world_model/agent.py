@@ -30,7 +30,12 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def act(
-        self, records: Mapping[str, Array], state: State, generator: torch.Generator, *, greedy: bool
+        self,
+        records: Mapping[str, Array],
+        state: State,
+        generator: torch.Generator,
+        *,
+        greedy: bool,
     ) -> tuple[Tensor, State]:
         """Actions for the present records, and the core's state after them.
 
@@ -48,10 +53,7 @@ class Agent(nn.Module):
         state = model.core.reset(state, batch["is_first"])
         h = state["h"]
         logits = model.posterior(model.seen(batch), h)
-        if greedy:
-            noise = torch.ones_like(logits)
-        else:
-            noise = exponential(generator, *logits.shape)
+        noise = torch.ones_like(logits) if greedy else exponential(generator, *logits.shape)
         z = model.sample(logits, noise)
         parameters = behaviour.actor(torch.cat([z, h], -1))
         if greedy:

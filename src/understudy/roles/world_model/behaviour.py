@@ -92,8 +92,8 @@ class Behaviour(nn.Module):
     def follow(self, rate: float) -> None:
         """Moves the slow critic a step towards the critic."""
         with torch.no_grad():
-            slow, now = list(self.slow.parameters()), list(self.critic.parameters())
-            torch._foreach_lerp_(slow, now, rate)
+            for slow, now in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
+                slow.lerp_(now, rate)
 
     def span(self, returns: Tensor, rate: float) -> Tensor:
         """max(1, range of the returns): an average over updates of the 5th and 95th percentile.
@@ -195,9 +195,7 @@ def dream_losses(
     return losses, returns[0], stats
 
 
-def _critic_loss(
-    behaviour: Behaviour, features: Tensor, logp: Tensor, returns: Tensor
-) -> Tensor:
+def _critic_loss(behaviour: Behaviour, features: Tensor, logp: Tensor, returns: Tensor) -> Tensor:
     """Cross-entropy to the returns, and to what the slow critic says (equation 9 of 2023)."""
     with torch.no_grad():
         slow = behaviour.slow.mean(behaviour.slow(features))

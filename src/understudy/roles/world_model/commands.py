@@ -60,7 +60,9 @@ def run_eval(config: EvalConfig) -> Path:
     torch.set_num_threads(trained.threads)
     found = checkpoints.load(Path(config.agent) / "checkpoints")
     if found is None or "agent" not in found.tensors:
-        raise RunError(f"agent: {config.agent} holds no agent; understudy world_model train makes one")
+        raise RunError(
+            f"agent: {config.agent} holds no agent; understudy world_model train makes one"
+        )
     with Run.create("world_model", trained.env, config, config.run, verb="eval") as run:
         envs = make_envs(trained, run.seeds, "eval", config.episodes)
         agent = make_agent(trained, envs, run.seeds)

@@ -26,7 +26,9 @@ SMALLEST = 1 << len(DEPTHS)
 class Encoder(nn.Module):
     """x_t from all keys: [..., width]."""
 
-    def __init__(self, keys: Sequence[Key], units: int, layers: int, depth: int, tokens: int) -> None:
+    def __init__(
+        self, keys: Sequence[Key], units: int, layers: int, depth: int, tokens: int
+    ) -> None:
         """`tokens`: width of a token's embedding, which is made by the world model."""
         super().__init__()
         self.flat = [key for key in keys if key.kind in ("vector", "discrete")]
@@ -60,7 +62,9 @@ def _input(key: Key, value: Tensor) -> Tensor:
 class Decoder(nn.Module):
     """Every key but the tokens, from features [..., D]."""
 
-    def __init__(self, keys: Sequence[Key], inputs: int, units: int, layers: int, depth: int) -> None:
+    def __init__(
+        self, keys: Sequence[Key], inputs: int, units: int, layers: int, depth: int
+    ) -> None:
         super().__init__()
         self.flat = [key for key in keys if key.kind in ("vector", "discrete")]
         self.images = [key for key in keys if key.kind == "image"]
@@ -160,7 +164,10 @@ class _ConvUp(nn.Module):
             nn.SiLU(),
         ]
         for factor in reversed(DEPTHS[:-1]):
-            layers += [nn.Upsample(scale_factor=2), nn.Conv2d(channels, depth * factor, 5, padding=2)]
+            layers += [
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(channels, depth * factor, 5, padding=2),
+            ]
             layers += [_ChannelNorm(depth * factor), nn.SiLU()]
             channels = depth * factor
         layers += [nn.Upsample(scale_factor=2), nn.Conv2d(channels, key.shape[2], 5, padding=2)]

@@ -101,9 +101,9 @@ class Envs:
         self, observation: Any, reward: float, first: bool, last: bool, terminal: bool
     ) -> dict[str, Array]:
         found = flatten(self.keys, observation, blank=self.blank)
-        found["reward"] = np.float32(reward)
-        found |= {"is_first": np.bool_(first), "is_last": np.bool_(last)}
-        found["is_terminal"] = np.bool_(terminal)
+        found["reward"] = np.array(reward, np.float32)
+        found |= {"is_first": np.array(first), "is_last": np.array(last)}
+        found["is_terminal"] = np.array(terminal)
         return found
 
     def get_state(self) -> dict[str, Any]:

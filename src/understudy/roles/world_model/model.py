@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -249,5 +248,3 @@ class Language(nn.Module):
 def exponential(generator: torch.Generator, *shape: int) -> Tensor:
     """Exponential variates; four times as fast as `Tensor.exponential_`."""
     return torch.rand(shape, generator=generator).clamp_(min=1e-20).log_().neg_()
-
-

@@ -27,7 +27,9 @@ class RMSNorm(nn.Module):
 class Linear(nn.Linear):
     """A linear layer that remembers how large its first weights are to be."""
 
-    def __init__(self, inputs: int, outputs: int, *, outscale: float = 1.0, bias: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, outscale: float = 1.0, bias: bool = True
+    ) -> None:
         super().__init__(inputs, outputs, bias=bias)
         self.outscale = outscale
 
@@ -36,7 +38,12 @@ class MLP(nn.Sequential):
     """Layers of Linear, RMSNorm and SiLU, and a plain last one where `outputs` is given."""
 
     def __init__(
-        self, inputs: int, units: int, layers: int, outputs: int | None = None, outscale: float = 1.0
+        self,
+        inputs: int,
+        units: int,
+        layers: int,
+        outputs: int | None = None,
+        outscale: float = 1.0,
     ) -> None:
         parts = list[nn.Module]()
         for _ in range(layers):

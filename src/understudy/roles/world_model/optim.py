@@ -6,6 +6,9 @@ gradient clipping (Brock et al., arXiv 2102.06171) bounds each tensor's gradient
 tensor's own norm (theirs is unit-wise; Dreamer's, and this, is per tensor).
 """
 
+# torch has no public name for operations on lists of tensors.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import math

@@ -67,7 +67,7 @@ class Replay:
             **{key.name: (key.shape, key.dtype) for key in keys},
             "action": ((actions,), "float32"),
             "reward": ((), "float32"),
-            **{flag: ((), "bool") for flag in FLAGS},
+            **dict.fromkeys(FLAGS, ((), "bool")),
         }
         self.words = [key for key in keys if key.kind == "token"]
         if context:

@@ -58,9 +58,7 @@ def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
             envs.keys, envs.actions.size, core, size,
             coupled=coupled, bins=bins, even=even, unimix=unimix,
         )  # fmt: skip
-        behaviour = Behaviour(
-            model.width, envs.actions, size, bins=bins, even=even, unimix=unimix
-        )
+        behaviour = Behaviour(model.width, envs.actions, size, bins=bins, even=even, unimix=unimix)
     generator = torch.Generator().manual_seed(seeds.integer("weights"))
     initialise(model, generator)
     initialise(behaviour, generator)
@@ -91,7 +89,7 @@ def make_replay(config: WorldModelConfig, envs: Envs, agent: Agent) -> Replay:
 class ThreeAdams(torch.optim.Adam):
     """The optimizers of 2023: each of model, actor and critic clipped to a norm of its own."""
 
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, closure: None = None) -> None:
         """One update."""
         for group in self.param_groups:
             torch.nn.utils.clip_grad_norm_(group["params"], group["most"])

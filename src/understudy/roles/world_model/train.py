@@ -1,6 +1,4 @@
-"""The world-model loop: act, remember, and train on what is remembered (DreamerV3, algorithm of the
-Nature version): readable from top to bottom.
-"""
+"""The world-model loop: act, remember, and train on what is remembered."""
 
 from __future__ import annotations
 
