@@ -37,7 +37,6 @@ def run_train(config: WorldModelConfig) -> Path:
         envs = make_envs(config, run.seeds, "envs", config.envs)
         agent = make_agent(config, envs, run.seeds)
         (run.path / PARAMETERS).write_text(json.dumps(_parameters(agent)) + "\n", encoding="utf-8")
-        held_out = make_envs(config, run.seeds, "held-out", config.eval_episodes)
         train(
             config,
             run,
@@ -45,7 +44,9 @@ def run_train(config: WorldModelConfig) -> Path:
             optimizer=make_optimizer(config, agent),
             envs=envs,
             replay=make_replay(config, envs, agent),
-            held_out=held_out if config.eval_episodes else None,
+            held_out=make_envs(config, run.seeds, "held-out", config.eval_episodes)
+            if config.eval_episodes
+            else None,
         )
         return run.path
 
