@@ -45,8 +45,8 @@ def test_the_cue_is_seen_once_and_decides(seed):
     shown, left = played(env, LEFT, seed)
     _, right = played(env, RIGHT, seed)
     assert shown[0][:2].sum() == 1
-    assert left == (1.0 if shown[0][0] else -1.0)
-    assert right == -left
+    assert left == (4.0 if shown[0][0] else -0.1)
+    assert {left, right} == {4.0, -0.1}
     assert not np.array(shown)[1:, :2].any()
     assert np.array(shown)[:, 3].tolist() == [0.0] * 10 + [1.0]
 
@@ -63,14 +63,17 @@ def test_both_sides_and_all_sentences_occur_and_are_over_at_the_junction():
     assert heard == {line for lines in SENTENCES.values() for line in lines}
 
 
-def test_a_turn_in_the_corridor_and_a_step_at_the_junction_do_nothing():
+def test_a_turn_in_the_corridor_and_a_step_at_the_junction_are_bumps():
     env = TMaze(length=2)
     env.reset(seed=0)
+    rewards = []
     for action in (RIGHT, FORWARD, LEFT, FORWARD, FORWARD):
         _, reward, terminated, *_ = env.step(action)
-        assert (reward, terminated) == (0.0, False)
+        assert not terminated
+        rewards.append(reward)
+    assert rewards == [-0.1, 0.0, -0.1, 0.0, -0.1]
     assert env.place == 2
-    assert env.step(env.side)[1:3] == (1.0, True)
+    assert env.step(env.side)[1:3] == (4.0, True)
 
 
 def test_bad_options_are_told():

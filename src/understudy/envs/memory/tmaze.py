@@ -16,6 +16,7 @@ from gymnasium import spaces
 from understudy.envs.base import EnvError
 
 FORWARD, LEFT, RIGHT = range(3)
+PRIZE, COST = 4.0, 0.1
 SILENCE = "<silence>"
 SENTENCES = {
     LEFT: (
@@ -44,9 +45,9 @@ VOCABULARY = (
 class TMaze(gymnasium.Env[Any, Any]):
     """Walk `length` cells forward, then turn to the side that the cue named.
 
-    Actions: forward, left, right. Before the junction a turn, and at it a step forward, do nothing. The
-    first turn at the junction ends the episode, with reward 1 if it is right and -1 if it is wrong.
-    Without memory the best is a mean of 0.
+    Actions: forward, left, right. Before the junction a turn, and at it a step forward, is a bump into a
+    wall that costs 0.1. The first turn at the junction ends the episode: 4 if it is right, -0.1 if it is
+    wrong. Without memory the best is a mean of 1.95, half of the episodes.
     """
 
     def __init__(self, length: int = 10, cue: Literal["vector", "sentence"] = "vector") -> None:
@@ -87,11 +88,13 @@ class TMaze(gymnasium.Env[Any, Any]):
         """As gymnasium.Env's; `info["success"]` at the end."""
         self.time += 1
         turned = int(action) != FORWARD
-        if self.place == self.length and turned:
+        junction = self.place == self.length
+        if junction and turned:
             right = int(action) == self.side
-            return self._see(), 1.0 if right else -1.0, True, False, {"success": right}
-        if not turned:
-            self.place = min(self.place + 1, self.length)
+            return self._see(), PRIZE if right else -COST, True, False, {"success": right}
+        if junction or turned:
+            return self._see(), -COST, False, False, {}
+        self.place += 1
         return self._see(), 0.0, False, False, {}
 
     def _see(self) -> Any:
