@@ -14,6 +14,7 @@ from understudy.cli import COMMANDS, main
 from understudy.envs.grid import layouts
 from understudy.roles.policy.config import CompareConfig, PolicyConfig, PretrainConfig
 from understudy.roles.teacher import config as teacher
+from understudy.roles.world_model import config as world_model
 from understudy.run.config import load
 from understudy.run.fields import leaves
 
@@ -25,6 +26,7 @@ RECIPES = {
     "pocket": PretrainConfig,
     "teacher": teacher.CompareConfig,
     "spread": teacher.CompareConfig,
+    "world_model": world_model.CompareConfig,
 }
 
 
@@ -105,6 +107,11 @@ def test_the_structured_example_runs(capsys: pytest.CaptureFixture[str]):
 PAGE_OF_ROLE = {
     "policy": (PolicyConfig, CompareConfig),
     "teacher": (teacher.TeacherConfig, teacher.EvalConfig, teacher.CompareConfig),
+    "world_model": (
+        world_model.WorldModelConfig,
+        world_model.EvalConfig,
+        world_model.CompareConfig,
+    ),
 }
 
 
