@@ -86,6 +86,25 @@ def _draw(curves: Mapping[str, Any], out: Path, ylabel: str) -> None:
         print(error)
 
 
+def _dreaming(command: Callable[[Any], Path | None]) -> Callable[[Any], Path | None]:
+    """A command that leaves a dream, and the dream's picture."""
+
+    def run(config: Any) -> Path | None:
+        made = command(config)
+        if made is not None:
+            from understudy.report.dreams import draw_dream
+            from understudy.roles.world_model.dream import load_dream
+
+            dream = load_dream(made)
+            try:
+                print(draw_dream(dream.actual, dream.dreamt, dream.seen, made / "media/dream.png"))
+            except RunError as error:
+                print(error)
+        return made
+
+    return run
+
+
 # ---- what is not a role -------------------------------------------------------------------------
 
 
@@ -244,7 +263,7 @@ COMMANDS: dict[str, Command] = {
     "world_model eval": Command(
         "Play held-out episodes with a trained agent; draw a dream.",
         _config("world_model", "EvalConfig"),
-        _command("world_model", "run_eval", "describe"),
+        _dreaming(_command("world_model", "run_eval", "describe")),
     ),
     "world_model compare": Command(
         "Sequence cores side by side under one budget, with intervals.",

@@ -91,10 +91,11 @@ def test_a_head_learns_a_large_number_and_a_small_one(even):
     x, y = torch.eye(2), torch.tensor([-3000.0, 0.25])
     assert head.mean(head(x)).tolist() == [0.0, 0.0]
     optimizer = torch.optim.Adam(head.parameters(), 0.03)
-    for _ in range(200):
+    for _ in range(800):
         optimizer.zero_grad()
         head.loss(head(x), y).mean().backward()
         optimizer.step()
+    # What is left on bins of 10⁸ weighs on small values until it is unlearnt.
     found = head.mean(head(x)).tolist()
     assert found[0] == pytest.approx(-3000, rel=0.05)
     assert found[1] == pytest.approx(0.25, abs=0.05)

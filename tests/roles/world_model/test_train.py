@@ -13,6 +13,7 @@ from understudy.envs.base import EnvError
 from understudy.roles.world_model import commands, summary
 from understudy.roles.world_model.config import EvalConfig, WorldModelConfig
 from understudy.roles.world_model.cores.spec import CoreError
+from understudy.roles.world_model.dream import load_dream
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.errors import RunError
 from understudy.run.metrics import read
@@ -75,11 +76,15 @@ def test_eval_draws_a_dream_and_compare_a_table(tmp_path: Path, capsys):
     rows = json.loads(table.read_text())
     assert [row["core"] for row in rows] == ["gru", "slots"]
     assert table.with_suffix(".png").is_file()
-    made = commands.run_eval(
-        EvalConfig(agent=rows[0]["run"], episodes=2, run=RunConfig(root=str(tmp_path)))
-    )
-    assert (made / summary.DREAM).stat().st_size > 1000
-    assert "greedy: return" in summary.describe(made)
+    args = [rows[0]["run"], "--episodes", "2", "--run.root", str(tmp_path), "--run.name", "eval"]
+    assert main(["world_model", "eval", *args]) == 0
+    shown = capsys.readouterr().out
+    assert "greedy: return" in shown
+    made = Path(shown.split()[-1])
+    assert (made / "media" / "dream.png").stat().st_size > 1000
+    dream = load_dream(made)
+    assert dream.seen == 5
+    assert dream.actual["observation"].shape == dream.dreamt["observation"].shape
 
 
 def test_mistakes_are_told_before_there_is_a_run(tmp_path: Path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import torch
 
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.config import CompareConfig, EvalConfig, WorldModelConfig
-from understudy.roles.world_model.dream import open_loop
+from understudy.roles.world_model.dream import DREAM, open_loop, save_dream
 from understudy.roles.world_model.evaluate import evaluate
 from understudy.roles.world_model.setup import make_agent, make_envs, make_optimizer, make_replay
-from understudy.roles.world_model.summary import DREAM, PARAMETERS
+from understudy.roles.world_model.summary import PARAMETERS
 from understudy.roles.world_model.train import train
 from understudy.run import checkpoint as checkpoints
 from understudy.run.config import load
@@ -52,7 +51,7 @@ def run_train(config: WorldModelConfig) -> Path:
 
 
 def run_eval(config: EvalConfig) -> Path:
-    """Plays held-out episodes with a trained agent; beside them a picture of a dream.
+    """Plays held-out episodes with a trained agent, and dreams one of them.
 
     Raises:
         RunError: there is no trained agent there.
@@ -72,16 +71,8 @@ def run_eval(config: EvalConfig) -> Path:
         run.log(0, evaluate(agent, envs, generator, greedy=config.greedy).metrics())
         alone = make_envs(trained, run.seeds, "dream", 1)
         dream = open_loop(agent, alone, generator, seen=config.dream)
-        _draw(dream.actual, dream.dreamt, dream.seen, run.path / DREAM, trained)
+        save_dream(dream, run.path / DREAM)
         return run.path
-
-
-def _draw(
-    actual: Mapping[str, Any], dreamt: Mapping[str, Any], seen: int, out: Path, of: WorldModelConfig
-) -> None:
-    from understudy.report.dreams import draw_dream
-
-    draw_dream(actual, dreamt, seen, out, title=f"{of.core} on {of.env}")
 
 
 def run_compare(config: CompareConfig) -> Path:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.envs import Envs
 from understudy.roles.world_model.model import exponential
 from understudy.roles.world_model.replay import Array
+from understudy.run.files import on_disk
+
+DREAM = "media/dream.safetensors"
+"""An evaluation's dream, in its directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +80,23 @@ def open_loop(
         {name: batch[name][0].numpy() for name in keys},
         {name: dreamt[name][0].numpy() for name in keys},
     )
+
+
+def save_dream(dream: OpenLoop, out: Path) -> None:
+    """Writes it; `load_dream` reads it back."""
+    arrays = {f"actual.{name}": value for name, value in dream.actual.items()}
+    arrays |= {f"dreamt.{name}": value for name, value in dream.dreamt.items()}
+    with on_disk(out):
+        save_file({**arrays, "seen": np.array(dream.seen)}, out)
+
+
+def load_dream(run: Path) -> OpenLoop:
+    """The dream in an evaluation's directory."""
+    with on_disk(run / DREAM):
+        arrays = load_file(run / DREAM)
+    parts: dict[str, dict[str, Array]] = {"actual": {}, "dreamt": {}}
+    for path, value in arrays.items():
+        if path != "seen":
+            kind, name = path.split(".", 1)
+            parts[kind][name] = value
+    return OpenLoop(int(arrays["seen"]), parts["actual"], parts["dreamt"])

@@ -14,8 +14,6 @@ from understudy.run.metrics import read
 
 PARAMETERS = "parameters.json"
 """How many parameters a run's agent has, in its directory."""
-DREAM = "media/dream.png"
-"""An evaluation's picture of a dream, in its directory."""
 Row = Mapping[str, float]
 
 
