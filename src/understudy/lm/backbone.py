@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
     GPT2Config,
     GPT2Model,
@@ -32,6 +33,7 @@ from transformers import (
     MambaModel,
 )
 from transformers.cache_utils import Cache
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from understudy.lm.base import LMError
 from understudy.lm.local import no_progress_bars
@@ -216,6 +218,9 @@ def load_body(
     }
     bars = no_progress_bars() if options["local_files_only"] else nullcontext()
     try:
+        config: Any = AutoConfig.from_pretrained(name, **options)
+        if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise LMError(f"{text} is no decoder: its kind is {config.model_type}")
         with bars:
             model: Any = AutoModel.from_pretrained(
                 name, dtype=torch.float32, use_safetensors=True, **options
@@ -226,9 +231,7 @@ def load_body(
     if random_weights:
         with torch.random.fork_rng():
             torch.random.default_generator.manual_seed(seed)
-            model = AutoModel.from_config(model.config)
-    if not getattr(model.config, "num_hidden_layers", None) or model.config.is_encoder_decoder:
-        raise LMError(f"{text} is no decoder: {type(model).__name__}")
+            model = AutoModel.from_config(config)
     return Body(model, loaded=not random_weights, keep_embedding=keep_embedding)
 
 
@@ -239,8 +242,9 @@ def adapt(body: Body, training: Training, *, rank: int = 8, seed: int = 0) -> Bo
         LMError: `training` is unknown, or LoRA is asked for and peft is not installed.
     """
     if training == "frozen":
-        body.model.requires_grad_(False)
+        body.requires_grad_(False)
     elif training == "lora":
+        body.requires_grad_(False)
         targets = LORA_TARGETS.get(body.kind, "all-linear")
         inject_lora(body.model, rank, targets=targets, seed=seed)
     elif training != "full":

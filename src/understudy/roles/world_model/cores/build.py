@@ -73,7 +73,7 @@ def _body(name: str, options: frozenset[str], config: CoreConfig, seed: int) -> 
             width=config.width,
             layers=config.layers,
             heads=config.heads,
-            positions=max(2 * config.window, config.slots + 1),
+            positions=max(config.window, config.slots + 1),
             state_size=config.state_size,
             seed=seed,
         )

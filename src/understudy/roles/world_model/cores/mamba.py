@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.roles.world_model.cores.scan import convolve, linear_scan, pasts
+from understudy.roles.world_model.cores.scan import convolve, pasts, selective_scan
 from understudy.roles.world_model.cores.state_space import Pair, StateSpaceCore
 
 
@@ -26,7 +26,7 @@ class Recorded:
     conv: Tensor
     """[B, T, K - 1, C]."""
     ssm: Tensor
-    """[B, T, C, N]."""
+    """[B, T, N, C]."""
 
     def last(self) -> Pair:
         """As `Path.last`."""
@@ -46,7 +46,7 @@ class MambaCore(StateSpaceCore):
         """As `StateSpaceCore.shapes`."""
         config = self.body.model.config
         inner: int = config.intermediate_size
-        return (self.kernel - 1, inner), (inner, config.state_size)
+        return (self.kernel - 1, inner), (config.state_size, inner)
 
     def mix(self, mixer: Any, x: Tensor, state: Pair, age: Tensor) -> tuple[Tensor, Recorded]:
         """As `StateSpaceCore.mix`."""
@@ -56,10 +56,9 @@ class MambaCore(StateSpaceCore):
         rank, size = mixer.time_step_rank, mixer.ssm_state_size
         delta, inward, outward = mixer.x_proj(u).split([rank, size, size], dim=-1)
         delta = F.softplus(mixer.dt_proj(delta))
-        decay = torch.exp(delta[..., None] * -torch.exp(mixer.A_log))
-        decay = decay.masked_fill((age == 0)[..., None, None], 0)
-        states = linear_scan(decay, (delta * u)[..., None] * inward[..., None, :], held)
-        y = (states @ outward[..., None]).squeeze(-1) + u * mixer.D
+        rates = -torch.exp(mixer.A_log.T)
+        y, states = selective_scan(delta, u, rates, inward, outward, age == 0, held)
+        y = y + u * mixer.D
         return mixer.out_proj(y * F.silu(gate)), Recorded(
             pasts(raw, past, age, self.kernel), states
         )

@@ -29,7 +29,7 @@ class Stepped:
     conv: Tensor
     """[B, K - 1, C]."""
     ssm: Tensor
-    """[B, heads, d, N]."""
+    """[B, heads, N, d]."""
 
     def last(self) -> Pair:
         """As `Path.last`."""
@@ -53,9 +53,9 @@ class Chunked:
     decay: Tensor
     """[B, T, heads] logarithm of what is left of the state before."""
     first: Tensor
-    """[B, heads, d, N]."""
+    """[B, heads, N, d]."""
     final: Tensor
-    """[B, heads, d, N]."""
+    """[B, heads, N, d]."""
 
     def last(self) -> Pair:
         """As `Path.last`."""
@@ -64,7 +64,7 @@ class Chunked:
     def at(self, row: Tensor, time: Tensor) -> Pair:
         """As `Path.at`; all states are made for it, step by step."""
         keys = _per_head(self.keys, self.inputs.shape[2])
-        added = self.inputs[..., None] * keys[..., None, :]
+        added = keys[..., None] * self.inputs[..., None, :]
         left = torch.exp(self.decay)[..., None, None].expand_as(added)
         states = linear_scan(left, added, self.first)
         return self.conv[row, time], states[row, time]
@@ -80,7 +80,7 @@ class Mamba2Core(StateSpaceCore):
         config = self.body.model.config
         inner = config.num_heads * config.head_dim
         channels = inner + 2 * config.n_groups * config.state_size
-        return (self.kernel - 1, channels), (config.num_heads, config.head_dim, config.state_size)
+        return (self.kernel - 1, channels), (config.num_heads, config.state_size, config.head_dim)
 
     def mix(self, mixer: Any, x: Tensor, state: Pair, age: Tensor) -> tuple[Tensor, Path]:
         """As `StateSpaceCore.mix`."""
@@ -98,9 +98,11 @@ class Mamba2Core(StateSpaceCore):
         conv = pasts(raw, past, age, self.kernel)
         u_delta = u * delta[..., None]
         if x.shape[1] == 1:
-            key, query = (_per_head(v[:, 0], heads)[..., None, :] for v in (keys, queries))
-            held = torch.exp(decay[:, 0])[..., None, None] * held + u_delta[:, 0, ..., None] * key
-            y, path = (held * query).sum(-1)[:, None], Stepped(conv[:, -1], held)
+            key, query = (_per_head(v[:, 0], heads) for v in (keys, queries))
+            held = torch.exp(decay[:, 0])[..., None, None] * held
+            held = torch.addcmul(held, key[..., None], u_delta[:, 0, :, None])
+            y = (query[..., None, :] @ held).transpose(1, 2)
+            path = Stepped(conv[:, -1], held)
         else:
             y, final = _scan(u_delta, keys, queries, decay, held)
             path = Chunked(conv, u_delta, keys, decay, held, final)
@@ -121,11 +123,11 @@ def _scan(
     weights = torch.exp(segment_sums(decay))
     keys, queries = _per_head(keys, heads), _per_head(queries, heads)
     y = torch.einsum("bchts,bcshd->bcthd", likeness.movedim(-1, 2) * weights, inputs)
-    added = torch.einsum("bcshd,bcshn->bchdn", inputs * _last(weights), keys)
+    added = torch.einsum("bcshd,bcshn->bchnd", inputs * _last(weights), keys)
     left = torch.exp(decay.cumsum(-1))
     after = linear_scan(left[..., -1, None, None].expand_as(added), added, held)
     entered = torch.cat([held[:, None], after[:, :-1]], dim=1)
-    carried = torch.einsum("bcthn,bchdn->bcthd", queries, entered)
+    carried = torch.einsum("bcthn,bchnd->bcthd", queries, entered)
     y = y + carried * left.transpose(-1, -2)[..., None]
     return y.flatten(1, 2)[:, :length], after[:, -1]
 

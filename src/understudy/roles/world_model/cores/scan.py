@@ -54,7 +54,101 @@ class _LinearScan(torch.autograd.Function):
 
 def linear_scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
     """States [B, T, …] of h_t = a_t · h_{t-1} + b_t from h_{-1} = h [B, …]; a, b [B, T, …]."""
-    return _LinearScan.apply(a.contiguous(), b.contiguous(), h.contiguous())
+    return _LinearScan.apply(a, b, h)
+
+
+class _SelectiveScan(torch.autograd.Function):
+    """The scan of `selective_scan`, one step's decays at a time: they are never all in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """See `selective_scan`."""
+        delta, u, a, inward, outward, keep, h = inputs
+        ctx.set_materialize_grads(False)
+        states = delta.new_empty(*delta.shape[:2], *a.shape)
+        outputs = list[Tensor]()
+        scaled = delta * u
+        for t, state in enumerate(states.unbind(1)):
+            torch.mul(inward[:, t, :, None], scaled[:, t, None], out=state)
+            h = state.addcmul_(_decay(delta, a, keep, t), h)
+            outputs.append(_across(outward[:, t], h))
+        ctx.save_for_backward(*inputs, states)
+        return torch.stack(outputs, dim=1), states
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Backwards in time; each step's decay is made again."""
+        delta, u, a, inward, outward, keep, first, states = ctx.saved_tensors
+        scaled, carry, of_a = delta * u, torch.zeros_like(first), torch.zeros_like(a)
+        length = delta.shape[1]
+        of_delta, of_scaled, of_inward, of_outward = ([None] * length for _ in range(4))
+        of_y, of_states = grads
+        for t in range(length - 1, -1, -1):
+            if of_states is not None:
+                carry = carry + of_states[:, t]
+            if of_y is not None:
+                carry = torch.addcmul(carry, outward[:, t, :, None], of_y[:, t, None])
+                of_outward[t] = _along(states[:, t], of_y[:, t])
+            of_scaled[t] = _across(inward[:, t], carry)
+            of_inward[t] = _along(carry, scaled[:, t])
+            carry = carry * _decay(delta, a, keep, t)
+            exponent = carry * (states[:, t - 1] if t else first)
+            of_delta[t] = (exponent * a).sum(1)
+            of_a = of_a + (exponent * delta[:, t, None]).sum(0)
+        of_scaled = torch.stack(of_scaled, dim=1)
+        return (
+            torch.stack(of_delta, dim=1) + of_scaled * u,
+            of_scaled * delta,
+            of_a,
+            torch.stack(of_inward, dim=1),
+            torch.stack(of_outward, dim=1) if of_y is not None else None,
+            None,
+            carry,
+        )
+
+
+def _decay(delta: Tensor, a: Tensor, keep: Tensor, t: int) -> Tensor:
+    return (delta[:, t, None] * a).exp_().mul_(keep[:, t, None, None])
+
+
+def _across(weights: Tensor, states: Tensor) -> Tensor:
+    """[B, C] of weights [B, N] and states [B, N, C]."""
+    return (weights[:, None] @ states).squeeze(1)
+
+
+def _along(states: Tensor, channels: Tensor) -> Tensor:
+    """[B, N] of states [B, N, C] and channels [B, C]."""
+    return (states @ channels[..., None]).squeeze(-1)
+
+
+def selective_scan(
+    delta: Tensor,
+    u: Tensor,
+    a: Tensor,
+    inward: Tensor,
+    outward: Tensor,
+    is_first: Tensor,
+    h: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Mamba's recurrence h_t = exp(δ_t a) h_{t-1} + δ_t u_t b_t, y_t = h_t c_t (Gu & Dao 2023, eq. 2).
+
+    Args:
+        delta: [B, T, C] step widths δ > 0.
+        u: [B, T, C] inputs.
+        a: [N, C] rates, below 0.
+        inward: [B, T, N] b.
+        outward: [B, T, N] c.
+        is_first: [B, T] bool; where true, nothing is left of h_{t-1}.
+        h: [B, N, C] the state before.
+
+    Returns:
+        Outputs y [B, T, C] and states [B, T, N, C]; both are differentiable, once.
+    """
+    keep = (~is_first).to(delta.dtype)
+    return _SelectiveScan.apply(delta, u, a.contiguous(), inward, outward, keep, h)
 
 
 def convolve(x: Tensor, past: Tensor, weight: Tensor, bias: Tensor | None, age: Tensor) -> Tensor:
