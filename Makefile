@@ -26,6 +26,7 @@ bench: $(VENV)/.installed-bench ## the README's numbers, peers side by side
 	$(BIN)/python benchmarks/mpe_steps.py
 	$(BIN)/python benchmarks/teacher_ppo.py
 	$(BIN)/python benchmarks/optimizer_evaluation.py
+	$(BIN)/python benchmarks/cores.py --slow
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -27,6 +27,7 @@ from understudy.roles.world_model.cores.spec import CoreConfig
 
 CORES = ("gru", "block_gru", "llama", "gpt2", "gpt_neox", "mamba", "mamba2", "slots", "pocket")
 ROWS, LENGTH, TOKEN, DREAMS = 16, 64, 64, (64, 256)
+RATIOS = ("train", "step 64", "step 256")
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     table = {
         name: {"parameters": sum(p.numel() for p in cores[name].parameters())}
         | {what: round(value, 1) for what, value in row.items()}
-        | {f"{what} / gru": round(value / medians["gru"][what], 2) for what, value in row.items()}
+        | {f"{what} / gru": round(row[what] / medians["gru"][what], 2) for what in RATIOS}
         for name, row in medians.items()
     }
     result = {

@@ -58,7 +58,11 @@ class Body(nn.Module):
     """The layers of a language model between its embeddings and its output layer."""
 
     def __init__(self, model: Any, *, loaded: bool, keep_embedding: bool = False) -> None:
-        """Takes a transformers base model; `loaded` says whether its weights were trained."""
+        """Takes a transformers base model; `loaded` says whether its weights were trained.
+
+        Raises:
+            LMError: its attention cannot be given a past.
+        """
         super().__init__()
         config = model.config
         table = model.get_input_embeddings()
@@ -68,6 +72,8 @@ class Body(nn.Module):
         self.state_space = self.kind in STATE_SPACE
         self.positions: int | None = _learned_positions(model)
         """How many positions have an embedding of their own; None where they are rotations."""
+        self.sliding: int | None = _sliding(config)
+        """How many inputs the layers with the shortest windows see; None where all see all."""
         natural = loaded or self.positions is not None
         self.scale = float(table.weight.detach().square().mean().sqrt()) if natural else 1.0
         """Root mean square of the inputs this body is used to."""
@@ -75,20 +81,27 @@ class Body(nn.Module):
         model.set_input_embeddings(nn.Identity())
         self.model = model
         self.train(False)
+        self.cached: list[tuple[torch.Size, torch.Size]] = [] if self.state_space else self._tried()
+        """Of every attention layer, the shape of one input's keys and values: [1, heads, 1, d]."""
+
+    @torch.no_grad()
+    def _tried(self) -> list[tuple[torch.Size, torch.Size]]:
+        """Two inputs, one after the other: whether the layers keep their past as others do."""
+        x, place = torch.zeros(1, 1, self.width), torch.zeros(1, 1, dtype=torch.long)
+        seen = torch.ones(1, 1, 2, dtype=torch.bool)
+        try:
+            _, past = self(x, seen[..., :1], place, [])
+            self(x, seen, place + 1, past)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise LMError(f"{self.kind} keeps its past in a way of its own: {reason}") from error
+        return [(keys.shape, values.shape) for keys, values in past]
 
     def train(self, mode: bool = True) -> Self:
         """Switches everything but the transformers model, whose dropout stays off."""
         super().train(mode)
         self.model.eval()
         return self
-
-    @property
-    def heads(self) -> tuple[int, int]:
-        """How many heads keys and values have, and the width d of each."""
-        config = self.model.config
-        count: int = config.num_attention_heads
-        width: int = getattr(config, "head_dim", None) or self.width // count
-        return getattr(config, "num_key_value_heads", None) or count, width
 
     def forward(
         self, x: Tensor, visible: Tensor, positions: Tensor, past: KeyValues
@@ -102,7 +115,7 @@ class Body(nn.Module):
             past: keys and values of P earlier inputs; an empty list for none.
 
         Raises:
-            LMError: the body is a state-space model, or keeps its keys and values elsewhere.
+            LMError: the body is a state-space model, or not all layers keep keys and values.
         """
         if self.state_space:
             raise LMError(f"a {self.kind} body has no attention; scan its layers instead")
@@ -253,8 +266,18 @@ def adapt(body: Body, training: Training, *, rank: int = 8, seed: int = 0) -> Bo
 
 
 def _learned_positions(model: Any) -> int | None:
-    table = getattr(model, "wpe", None)
-    return table.num_embeddings if isinstance(table, nn.Embedding) else None
+    limit = getattr(model.config, "max_position_embeddings", None)
+    words = model.get_input_embeddings()
+    tables = (m for m in model.modules() if isinstance(m, nn.Embedding) and m is not words)
+    return limit if limit and any(table.num_embeddings >= limit for table in tables) else None
+
+
+def _sliding(config: Any) -> int | None:
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if window is None or (kinds is not None and "sliding_attention" not in kinds):
+        return None
+    return window
 
 
 def _llama(width: int, layers: int, heads: int) -> LlamaConfig:

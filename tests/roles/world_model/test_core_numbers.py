@@ -7,12 +7,30 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import Mamba2Config, Mamba2Model, MambaConfig, MambaModel
+from transformers import (
+    BloomConfig,
+    BloomModel,
+    FalconConfig,
+    FalconModel,
+    Gemma2Config,
+    Gemma2Model,
+    Mamba2Config,
+    Mamba2Model,
+    MambaConfig,
+    MambaModel,
+    MistralConfig,
+    MistralModel,
+    OPTConfig,
+    OPTModel,
+    Qwen3Config,
+    Qwen3Model,
+)  # fmt: skip
 
 from understudy.roles.world_model.cores import mamba2
 from understudy.roles.world_model.cores.attention import AttentionCore
 from understudy.roles.world_model.cores.base import Core
 from understudy.roles.world_model.cores.build import make_core
+from understudy.roles.world_model.cores.check import check_core
 from understudy.roles.world_model.cores.gru import GRU, BlockGRU, BlockLinear
 from understudy.roles.world_model.cores.scan import (
     ages,
@@ -97,6 +115,66 @@ def test_a_mamba2_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk:
 
 # --- attention ---
 
+TINY = {"vocab_size": 8, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 24, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}  # fmt: skip
+DECODERS = {
+    "qwen3": (Qwen3Model, Qwen3Config(**TINY, num_key_value_heads=1, head_dim=12)),
+    "gemma2": (Gemma2Model, Gemma2Config(**TINY, num_key_value_heads=1, head_dim=8)),
+    "opt": (
+        OPTModel,
+        OPTConfig(**TINY, ffn_dim=24, max_position_embeddings=12, word_embed_proj_dim=16),
+    ),
+    "falcon": (FalconModel, FalconConfig(**TINY)),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_other_decoders(name: str, tmp_path: Path):
+    make, config = DECODERS[name]
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(5)
+        make(config).save_pretrained(tmp_path)
+    x = tokens(2, 12, TOKEN)
+    core = make_core(f"hf:{tmp_path}", TOKEN, CoreConfig(window=12))
+    torch.testing.assert_close(observed(core, x), library(core, x), atol=1e-5, rtol=1e-5)
+    check_core(make_core(f"hf:{tmp_path}", TOKEN, CoreConfig(window=3)), seeds=1, length=4)
+    assert core.body.positions == (12 if name == "opt" else None)
+
+
+def test_a_decoder_with_a_cache_of_its_own_kind(tmp_path: Path):
+    BloomModel(BloomConfig(vocab_size=8, hidden_size=16, n_layer=1, n_head=2)).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(CoreError, match="bloom keeps its past in a way of its own"):
+        make_core(f"hf:{tmp_path}", TOKEN)
+
+
+def test_a_window_wider_than_the_bodys_own(tmp_path: Path):
+    config = MistralConfig(**TINY, num_key_value_heads=1, sliding_window=5)
+    MistralModel(config).save_pretrained(tmp_path)
+    check_core(make_core(f"hf:{tmp_path}", TOKEN, CoreConfig(window=5)), seeds=1, length=4)
+    with pytest.raises(CoreError, match="has 1 to 5"):
+        make_core(f"hf:{tmp_path}", TOKEN, CoreConfig(window=6))
+
+
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (MambaModel, MambaConfig(vocab_size=8, hidden_size=16, num_hidden_layers=2)),
+        (Mamba2Model, Mamba2Config(vocab_size=8, hidden_size=16, num_hidden_layers=2, num_heads=4, head_dim=8, n_groups=1, state_size=4)),
+    ],
+)  # fmt: skip
+def test_adapters_of_state_space_bodies_are_heard(tmp_path: Path, make, config):
+    make(config).save_pretrained(tmp_path)
+    core = make_core(f"hf:{tmp_path}+lora", TOKEN, CoreConfig(lora_rank=2))
+    observed(core, tokens(2, 5, TOKEN)).square().sum().backward()
+    factors = [p for n, p in core.named_parameters() if "lora_B" in n]
+    assert factors
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in factors)
+
+
+# --- windows ---
+
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_window_is_as_long_as_it_says(layers: int):
@@ -122,7 +200,7 @@ def test_episodes_longer_than_the_learned_positions():
     core = make_core("gpt2", TOKEN, CoreConfig(width=16, window=5))
     assert core.body.positions == 5
     assert observed(core, tokens(1, 21, TOKEN)).isfinite().all()
-    with pytest.raises(CoreError, match="1 to 5 positions"):
+    with pytest.raises(CoreError, match="has 1 to 5"):
         AttentionCore(core.body, TOKEN, 6)
 
 

@@ -209,7 +209,7 @@ def test_names_that_are_none(spec: str, answer: str):
         ("block_gru", CoreConfig(width=30), "multiple of 8 blocks"),
         ("block_gru", CoreConfig(width=32, parts=(4, 1)), "do not add up"),
         ("llama", CoreConfig(width=30), "do not divide"),
-        ("llama", CoreConfig(width=32, window=0), "a window of 0"),
+        ("llama", CoreConfig(width=32, window=0), "a window of 0 tokens"),
         ("gru", CoreConfig(width=0), "widths of at least 1"),
         ("hf:/no/such/folder", CoreConfig(), "cannot load the body"),
         ("pocket+lora", CoreConfig(lora_rank=0), "lora_rank must be at least 1"),

@@ -38,7 +38,7 @@ class AttentionCore(Core):
     Args:
         body: an attention body of `understudy.lm.backbone`.
         token_width: D.
-        window: W; at most the body's learned positions.
+        window: W; at most the body's learned positions, and its own window.
 
     Raises:
         CoreError: the window does not fit, or the body has no attention.
@@ -50,9 +50,9 @@ class AttentionCore(Core):
         super().__init__()
         if body.state_space:
             raise CoreError(f"a {body.kind} body has no attention")
-        if window < 1 or (body.positions is not None and window > body.positions):
-            most = body.positions or "any number of"
-            raise CoreError(f"a window of {window} tokens: it must be 1 to {most} positions")
+        most = min(body.positions or window, body.sliding or window)
+        if not 1 <= window <= most:
+            raise CoreError(f"a window of {window} tokens: this body's attention has 1 to {most}")
         self.token_width, self.width = token_width, body.width
         self.window = self.context = window
         self.inward = Inward(token_width, body.width, body.scale)
@@ -129,14 +129,13 @@ class AttentionCore(Core):
 
     def _fresh(self, batch: int, length: int) -> State:
         zero = next(self.inward.parameters()).new_zeros
-        heads, each = self.body.heads
         state = {
             "h": zero(batch, self.width),
             "position": zero(batch, dtype=torch.long),
         }
-        for i in range(self.body.layers):
-            for name in ("keys", "values"):
-                state[f"{name}.{i}"] = zero(batch, heads, length, each)
+        for i, (keys, values) in enumerate(self.body.cached):
+            state[f"keys.{i}"] = zero(batch, keys[1], length, keys[3])
+            state[f"values.{i}"] = zero(batch, values[1], length, values[3])
         return state
 
 
