@@ -56,6 +56,20 @@ def test_a_run_that_died_goes_on_as_if_it_had_not(case, tmp_path: Path, monkeypa
     assert_same(whole, other, [summary.PARAMETERS])
 
 
+def test_a_run_that_was_asked_to_stop_goes_on_in_the_middle_of_a_line(tmp_path: Path, monkeypatch):
+    config = settings("--steps", "100", "--log_every", "40")
+    keep = {"root": str(tmp_path), "progress": False}
+    whole = commands.run_train(replace(config, run=RunConfig(name="whole", **keep)))
+    asked = iter([False] * 70 + [True] * 2)
+    stopped = replace(config, run=RunConfig(name="stopped", **keep))
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "stop_requested", property(lambda self: next(asked)))
+        other = commands.run_train(stopped)
+    assert [row["step"] for row in read(other / "metrics.jsonl")] == [40]
+    commands.run_train(replace(stopped, run=replace(stopped.run, resume=str(other))))
+    assert_same(whole, other, [summary.PARAMETERS])
+
+
 def test_the_ratio_of_replayed_steps_is_kept(tmp_path: Path):
     config = settings("--steps", "200", "--replay.ratio", "16", "--eval_episodes", "0")
     run = commands.run_train(replace(config, run=RunConfig(root=str(tmp_path), progress=False)))

@@ -173,7 +173,8 @@ def _learn(config: WorldModelConfig, state: State, run: Run) -> None:
 
 def _line(state: State) -> dict[str, float]:
     """What the log says now."""
-    stats = {name: float(total) / state.summed for name, total in state.sums.items()}
+    # Sorted, as a checkpoint gives them back: the line of a resumed run is the same, byte for byte.
+    stats = {name: float(total) / state.summed for name, total in sorted(state.sums.items())}
     state.sums, state.summed = {}, 0
     stats["updates"] = float(state.updates)
     if state.recent:
