@@ -314,3 +314,24 @@ def test_block_linear_is_linear_layers_side_by_side():
     x = tokens(2, 3, 4)
     expected = [x[:, i] @ layer.weight[i] + layer.bias[i] for i in range(3)]
     torch.testing.assert_close(layer(x), torch.stack(expected, 1))
+
+
+def test_initial_scales():
+    """Blocks are drawn by the whole width's fan-in; tokens come in at the size a body is used to."""
+    with torch.random.fork_rng():
+        torch.random.default_generator.manual_seed(6)
+        layer = BlockLinear(8, 50, 40)
+    assert float(layer.weight.detach().std()) == pytest.approx(400**-0.5, rel=0.03)
+    for name in ("pocket", "gpt2", "llama"):
+        core = make_core(name, TOKEN, CoreConfig(width=32))
+        size = core.inward(tokens(64, TOKEN)).detach().square().mean().sqrt()
+        assert float(size) == pytest.approx(core.body.scale, rel=0.03)
+
+
+def test_slots_remember_in_all_of_them():
+    core = make_core("slots", TOKEN, CoreConfig(width=16))
+    state = core.observe(tokens(2, 3, TOKEN), NEVER[:, :3], core.init_state(2)).state
+    slots = state["slots"].detach().requires_grad_()
+    h, _ = core.step(tokens(2, TOKEN), {**state, "slots": slots})
+    (slope,) = torch.autograd.grad(h.square().sum(), slots)
+    assert slope.abs().amax(-1).gt(0).all()

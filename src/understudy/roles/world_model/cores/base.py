@@ -19,13 +19,14 @@ output [B, width]: y_{t-1} before token t, or zero at an episode's start. Nothin
 
 **Replay context.** A chunk is better started from what happened before it than from zero.
 
-- `context == 0` (GRU, Mamba, slots): store `pack(state)` [B, n] with each step, unpack it when a
+- `context == 0` (GRU, slots): store `pack(state)` [B, n] with each step, unpack it when a
   chunk that begins there is drawn. Such a state is of the weights that made it; refresh it after an update.
-- `context == W > 0` (attention): the state is a window of keys and values, much too large to be
-  stored for every step. Draw the W steps before the chunk as well, make their tokens anew from the stored z and a,
+- `context == W > 0` (attention, Mamba): the state is a window of keys and values, or some thousand
+  numbers, too large to be stored for every step. Draw the W steps before the chunk as well, make their tokens anew from the stored z and a,
   and run `observe` over them without gradient; its `state` starts the chunk. The first token of that
   context need not be an episode's first. Earlier tokens than W are forgotten by this;
-  in an unbroken run they still act through W - 1 steps per layer.
+  in an unbroken run they still act, attention's through W - 1 steps per layer. Positions then count from
+  the context's first token, which rotations do not notice and learned positions (GPT-2) do.
 
 `pack` works for attention as well, which is what checkpoints use: one [B, n] tensor for safetensors.
 """

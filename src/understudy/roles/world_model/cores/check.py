@@ -152,8 +152,9 @@ def _dreams(case: Case, seen: Observed) -> None:
             case.same(state["h"], expected, f'starts, before={before}, have another "h"')
             begin = time + int(not before)
             if begin < length:
-                rest = case.tokens[:, begin:], case.is_first[:, begin:]
-                outputs, _ = _walk(case.core, *rest, state)
+                is_first = case.is_first[:, begin:].clone()
+                is_first[:, 0] &= not before  # such a start has been emptied already
+                outputs, _ = _walk(case.core, case.tokens[:, begin:], is_first, state)
                 text = f"a dream from step {time}, before={before}, is not what observe made"
                 case.same(outputs, seen.h[:, begin:], text)
 
