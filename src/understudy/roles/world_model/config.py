@@ -97,7 +97,7 @@ class BehaviourConfig:
 
     horizon: PositiveInt = 15
     """Imagined steps."""
-    starts: PositiveInt = 128
+    starts: PositiveInt = 256
     """States of the batch that imagination starts from; at most all of them."""
     gamma: Probability = 0.997
     """Discount."""
