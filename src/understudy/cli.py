@@ -88,6 +88,25 @@ def _draw(
         print(error)
 
 
+def _dreaming(command: Callable[[Any], Path | None]) -> Callable[[Any], Path | None]:
+    """A command that leaves a dream, and the dream's picture."""
+
+    def run(config: Any) -> Path | None:
+        made = command(config)
+        if made is not None:
+            from understudy.report.dreams import draw_dream
+            from understudy.roles.world_model.dream import load_dream
+
+            dream = load_dream(made)
+            try:
+                print(draw_dream(dream.actual, dream.dreamt, dream.seen, made / "media/dream.png"))
+            except RunError as error:
+                print(error)
+        return made
+
+    return run
+
+
 # ---- what is not a role -------------------------------------------------------------------------
 
 
@@ -270,6 +289,22 @@ COMMANDS: dict[str, Command] = {
         _config("simulator", "StudyConfig"),
         _command("simulator", "run_study", "describe_study"),
         resumable=True,
+    ),
+    "world_model train": Command(
+        "Learn a latent world model and act by training inside it.",
+        _config("world_model", "WorldModelConfig"),
+        _command("world_model", "run_train", "describe"),
+        resumable=True,
+    ),
+    "world_model eval": Command(
+        "Play held-out episodes with a trained agent; draw a dream.",
+        _config("world_model", "EvalConfig"),
+        _dreaming(_command("world_model", "run_eval", "describe")),
+    ),
+    "world_model compare": Command(
+        "Sequence cores side by side under one budget, with intervals.",
+        _config("world_model", "CompareConfig"),
+        _command("world_model", "run_compare", "describe_comparison", "curves"),
     ),
     "lm check": Command(
         "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check

@@ -20,6 +20,7 @@ from understudy.roles.optimizer import config as optimizer
 from understudy.roles.optimizer.build import build_policy
 from understudy.roles.policy.config import CompareConfig, PolicyConfig, PretrainConfig
 from understudy.roles.teacher import config as teacher
+from understudy.roles.world_model import config as world_model
 from understudy.run.config import load
 from understudy.run.fields import leaves
 
@@ -31,6 +32,7 @@ RECIPES = {
     "pocket": PretrainConfig,
     "teacher": teacher.CompareConfig,
     "spread": teacher.CompareConfig,
+    "world_model": world_model.CompareConfig,
 }
 
 
@@ -135,6 +137,11 @@ PAGE_OF_ROLE = {
     "policy": (PolicyConfig, CompareConfig),
     "teacher": (teacher.TeacherConfig, teacher.EvalConfig, teacher.CompareConfig),
     "optimizer": (optimizer.OptimizerConfig, optimizer.EvalConfig, optimizer.CompareConfig),
+    "world_model": (
+        world_model.WorldModelConfig,
+        world_model.EvalConfig,
+        world_model.CompareConfig,
+    ),
 }
 
 

@@ -191,3 +191,27 @@ def test_the_reference_notices_a_wrong_result(wrong):
     case = (rows([1, 2]), rows([1, 1]), rows([1, 1]), flags([False, True]), flags([False, True]))
     with pytest.raises(AssertionError):
         torch.testing.assert_close(wrong * ops.gae(*case, 0.9, 0.9), brute_gae(*case, 0.9, 0.9))
+
+
+def test_bootstrapped_returns_by_hand():
+    # λ = ½, c = ½ throughout; r = 1 2, v = 4 8, bootstrap 8:
+    # R₁ = 2 + ½ (½·8 + ½·8) = 6; R₀ = 1 + ½ (½·4 + ½·6) = 3.5.
+    half = rows([0.5, 0.5])
+    found = ops.bootstrapped_returns(rows([1, 2]), half, rows([4, 8]), rows(8)[0], 0.5)
+    assert found.tolist() == [[3.5, 6.0]]
+    # An end after the first step (c₀ = 0) leaves its reward; λ = 0 asks the value alone.
+    ended = ops.bootstrapped_returns(rows([1, 2]), rows([0.0, 0.5]), rows([4, 8]), rows(8)[0], 0.5)
+    assert ended.tolist() == [[1.0, 6.0]]
+    lam = rows([0.0, 0.5])
+    asked = ops.bootstrapped_returns(rows([1, 2]), half, rows([4, 8]), rows(8)[0], lam)
+    assert asked.tolist() == [[3.0, 6.0]]
+
+
+def test_bootstrapped_returns_equal_lambda_returns_with_a_constant_discount():
+    generator = torch.Generator().manual_seed(3)
+    r, v = torch.randn(2, 4, 9, generator=generator, dtype=torch.float64)
+    terminated = torch.rand(4, 9, generator=generator) < 0.2
+    nothing = torch.zeros_like(r)
+    old = ops.lambda_returns(r, torch.cat([nothing[:, :1], v[:, :-1]], 1), v, terminated, terminated, 0.9, 0.8)  # fmt: skip
+    new = ops.bootstrapped_returns(r, 0.9 * (~terminated).double(), v, v[:, -1], 0.8)
+    assert torch.allclose(old, new, atol=1e-12)

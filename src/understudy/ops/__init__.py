@@ -11,17 +11,40 @@ from understudy.ops.advantages import (
 from understudy.ops.aggregate import aggregate, denominator
 from understudy.ops.distill import Divergence, distillation, entropy
 from understudy.ops.kl import full_kl, k1, k2, k3, kl_to_go
+from understudy.ops.latents import (
+    balanced_kl,
+    divergence,
+    sample_one_hot,
+    straight_through,
+    unimix,
+)
 from understudy.ops.logprobs import selective_log_softmax, token_logprobs
 from understudy.ops.pad import pad_ragged
 from understudy.ops.policy_loss import ppo_clip, reinforce
-from understudy.ops.returns import discounted_returns, gae, lambda_returns
+from understudy.ops.returns import (
+    bootstrapped_returns,
+    discounted_returns,
+    gae,
+    lambda_returns,
+)
 from understudy.ops.stats import bootstrap_ci, iqm, mcnemar, pass_at_k, wilson
+from understudy.ops.symlog import (
+    even_bins,
+    expected,
+    symexp,
+    symexp_bins,
+    symlog,
+    two_hot,
+    two_hot_loss,
+)
 from understudy.ops.value_loss import value_loss
 
 __all__ = [
-    "Divergence", "aggregate", "batch_baseline", "bootstrap_ci", "denominator",
-    "discounted_returns", "distillation", "entropy", "full_kl", "gae", "group_relative", "iqm",
-    "k1", "k2", "k3", "kl_to_go", "lambda_returns", "leave_one_out", "mcnemar", "pad_ragged",
-    "pass_at_k", "ppo_clip", "reinforce", "selective_log_softmax", "signal_groups",
-    "stepwise_leave_one_out", "token_logprobs", "value_loss", "whiten", "wilson",
+    "Divergence", "aggregate", "balanced_kl", "batch_baseline", "bootstrap_ci",
+    "bootstrapped_returns", "denominator", "discounted_returns", "distillation", "divergence",
+    "entropy", "even_bins", "expected", "full_kl", "gae", "group_relative", "iqm", "k1", "k2", "k3",
+    "kl_to_go", "lambda_returns", "leave_one_out", "mcnemar", "pad_ragged", "pass_at_k", "ppo_clip",
+    "reinforce", "sample_one_hot", "selective_log_softmax", "signal_groups",
+    "stepwise_leave_one_out", "straight_through", "symexp", "symexp_bins", "symlog",
+    "token_logprobs", "two_hot", "two_hot_loss", "unimix", "value_loss", "whiten", "wilson",
 ]  # fmt: skip

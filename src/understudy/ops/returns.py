@@ -82,3 +82,32 @@ def lambda_returns(
     """
     advantages = gae(rewards_BT, values_BT, next_values_BT, terminated_BT, ended_BT, gamma, lam)
     return advantages + values_BT
+
+
+def bootstrapped_returns(
+    rewards: Tensor, continues: Tensor, values: Tensor, bootstrap: Tensor, lam: float | Tensor
+) -> Tensor:
+    """λ-returns with a continuation probability at every step (DreamerV3, equation 7).
+
+    Rₜ = rₜ + cₜ ((1 − λ) vₜ₊₁ + λ Rₜ₊₁), with R beyond the end = `bootstrap`. The discount is part
+    of c. At row t stand the reward, continuation and value of the state that step t leads to.
+
+    Args:
+        rewards: rₜ [..., T].
+        continues: cₜ, between 0 and the discount [..., T].
+        values: vₜ₊₁ [..., T].
+        bootstrap: what R starts from at the end [...].
+        lam: λ, one for all steps or one of each [..., T].
+
+    Returns:
+        Returns [..., T].
+    """
+    targets = rewards + continues * (1 - lam) * values
+    decays = lam * continues
+    running, found = bootstrap, list[Tensor]()
+    for target, decay in zip(
+        reversed(targets.unbind(-1)), reversed(decays.unbind(-1)), strict=True
+    ):
+        running = target + decay * running
+        found.append(running)
+    return torch.stack(found[::-1], -1)

@@ -1,0 +1,230 @@
+"""Actor and critic, learning inside the world model.
+
+DreamerV3 (Hafner et al., Nature 2025), equations 6 to 11. The actor's gradient is REINFORCE for
+discrete and continuous actions, so nothing is differentiated through a dream, and cores may dream
+with caches. Dreams start from a sample of the batch's states instead of from all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from understudy import ops
+from understudy.roles.world_model.config import BehaviourConfig, Size
+from understudy.roles.world_model.cores.base import State
+from understudy.roles.world_model.model import Batch, WorldModel, exponential
+from understudy.roles.world_model.nets import MLP, TwoHotHead
+from understudy.roles.world_model.spaces import Actions
+
+LEAST_STD, MOST_STD = 0.1, 1.0
+
+
+class Actor(nn.Module):
+    """π(a | f): categorical with the uniform mixed in, or Normal(tanh μ, σ) with σ in 0.1 … 1."""
+
+    def __init__(self, inputs: int, actions: Actions, size: Size, unimix: float) -> None:
+        super().__init__()
+        self.discrete, self.unimix = actions.discrete, unimix
+        outputs = actions.size if actions.discrete else 2 * actions.size
+        self.net = MLP(inputs, size.units, size.layers, outputs, outscale=0.01)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Parameters of the distribution [..., P]: log-probabilities, or mean and deviation."""
+        out = self.net(features).float()
+        if self.discrete:
+            return ops.unimix(out, self.unimix)
+        mean, raw = out.chunk(2, -1)
+        deviation = (MOST_STD - LEAST_STD) * torch.sigmoid(raw + 2.0) + LEAST_STD
+        return torch.cat([mean.tanh(), deviation], -1)
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions [..., A]; `noise` is exponential (discrete) or standard normal."""
+        if self.discrete:
+            return ops.sample_one_hot(parameters.exp(), noise)
+        mean, deviation = parameters.chunk(2, -1)
+        return mean + deviation * noise
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The likeliest actions [..., A]."""
+        if self.discrete:
+            return F.one_hot(parameters.argmax(-1), parameters.shape[-1]).float()
+        return parameters.chunk(2, -1)[0]
+
+    def noise(self, generator: torch.Generator, *shape: int) -> Tensor:
+        """What `draw` needs, [*shape]."""
+        if self.discrete:
+            return exponential(generator, *shape)
+        return torch.randn(shape, generator=generator)
+
+    def judge(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability of actions and entropy, in nats [...]."""
+        if self.discrete:
+            return (parameters * actions).sum(-1), ops.entropy(parameters)
+        mean, deviation = parameters.chunk(2, -1)
+        logp = -0.5 * ((actions - mean) / deviation).square() - deviation.log()
+        nats = deviation.log() + 0.5 * math.log(2 * math.pi * math.e)
+        return (logp - 0.5 * math.log(2 * math.pi)).sum(-1), nats.sum(-1)
+
+
+class Behaviour(nn.Module):
+    """Actor, critic, the slow critic that holds it back, and the range of returns."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, inputs: int, actions: Actions, size: Size, *, bins: int, even: bool, unimix: float
+    ) -> None:
+        super().__init__()
+        self.actions = actions
+        self.actor = Actor(inputs, actions, size, unimix)
+        self.critic = TwoHotHead(inputs, size.units, size.layers, bins, even=even)
+        self.slow = copy.deepcopy(self.critic).requires_grad_(False)
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def follow(self, rate: float) -> None:
+        """Moves the slow critic a step towards the critic."""
+        with torch.no_grad():
+            for slow, now in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
+                slow.lerp_(now, rate)
+
+    def span(self, returns: Tensor, rate: float) -> Tensor:
+        """max(1, range of the returns): an average over updates of the 5th and 95th percentile.
+
+        The average starts at 0 and is not corrected for it. Small returns are not blown up.
+        """
+        found = torch.quantile(returns.detach().flatten(), torch.tensor([0.05, 0.95]))
+        self.low.lerp_(found[0], rate)
+        self.high.lerp_(found[1], rate)
+        return (self.high - self.low).clamp(min=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Dream:
+    """N imagined trajectories of H steps."""
+
+    features: Tensor
+    """[H + 1, N, F]"""
+    actions: Tensor
+    """[H, N, A]"""
+
+
+@torch.no_grad()
+def imagine(
+    model: WorldModel,
+    behaviour: Behaviour,
+    z: Tensor,
+    state: State,
+    horizon: int,
+    generator: torch.Generator,
+    words: dict[str, Tensor] | None = None,
+) -> Dream:
+    """Acts in the model's predictions, from latents z [N, G·K] and the core's state before them.
+
+    Args:
+        model: the world model.
+        behaviour: who acts.
+        z: latents to start from [N, G·K].
+        state: the core's, just before the token of z.
+        horizon: H.
+        generator: where the randomness comes from.
+        words: the words that came with z, where there is language.
+    """
+    rows = z.shape[0]
+    noise = exponential(generator, horizon, rows, model.size.latents, model.size.classes)
+    act_noise = behaviour.actor.noise(generator, horizon, rows, behaviour.actions.size)
+    features, actions = [torch.cat([z, state["h"]], -1)], list[Tensor]()
+    for t in range(horizon):
+        action = behaviour.actor.draw(behaviour.actor(features[-1]), act_noise[t])
+        h, state = model.core.step(model.token(z, model.given(action, words or {})), state)
+        z = model.sample(model.prior(h), noise[t])
+        if model.language is not None:
+            language = model.language
+            drawn = exponential(generator, rows, language.count, language.vocabulary)
+            words = language.draw(h, drawn)
+        features.append(torch.cat([z, h], -1))
+        actions.append(action)
+    return Dream(torch.stack(features), torch.stack(actions))
+
+
+def dream_losses(
+    model: WorldModel, behaviour: Behaviour, dream: Dream, config: BehaviourConfig, gamma: float
+) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+    """The actor's and the critic's losses on a dream.
+
+    Args:
+        model: predicts rewards and continuations.
+        behaviour: who learns.
+        dream: where.
+        config: λ, entropy, rates.
+        gamma: discount per step, 1 where the continuation head already predicts it.
+
+    Returns:
+        Losses "actor" and "critic" [H, N]; the imagined returns of the starts [N]; numbers to log.
+    """
+    with torch.no_grad():
+        rewards = model.rewards(dream.features[1:])
+        live = model.continues(dream.features) * gamma
+    predicted = behaviour.critic(dream.features)
+    with torch.no_grad():
+        values = behaviour.critic.mean(predicted)
+        returns = ops.bootstrapped_returns(
+            rewards.T, live[1:].T, values[1:].T, values[-1], config.lam
+        ).T
+        scale = behaviour.span(returns, config.scale_rate)
+        # A state counts as much as it is likely to be reached, its own continuation included.
+        weights = live[:-1].cumprod(0) / gamma
+        advantages = (returns - values[:-1]) / scale
+    logp, entropy = behaviour.actor.judge(behaviour.actor(dream.features[:-1]), dream.actions)
+    losses = {
+        "actor": -weights * (logp * advantages + config.entropy * entropy),
+        "critic": weights * _critic_loss(behaviour, dream.features[:-1], predicted[:-1], returns),
+    }
+    stats = {
+        "behaviour/entropy": entropy.detach().mean(), "behaviour/return": returns.mean(),
+        "behaviour/scale": scale, "behaviour/advantage": advantages.abs().mean(),
+        "behaviour/value": values.mean(), "behaviour/continue": live[1:].mean(),
+    }  # fmt: skip
+    return losses, returns[0], stats
+
+
+def _critic_loss(behaviour: Behaviour, features: Tensor, logp: Tensor, returns: Tensor) -> Tensor:
+    """Cross-entropy to the returns, and to what the slow critic says (equation 9 of 2023)."""
+    with torch.no_grad():
+        slow = behaviour.slow.mean(behaviour.slow(features))
+    critic = behaviour.critic
+    return critic.loss(logp, returns) + critic.loss(logp, slow)
+
+
+def replay_value_loss(
+    behaviour: Behaviour, features: Tensor, batch: Batch, ahead: Tensor, config: BehaviourConfig
+) -> Tensor:
+    """The critic's loss on what happened [B, T − 1]; its gradient reaches the world model.
+
+    λ-returns over real rewards, where the value of a state is what was imagined from it.
+
+    Args:
+        behaviour: whose critic.
+        features: of the chunk [B, T, F].
+        batch: the chunk.
+        ahead: the imagined returns of its states [B, T]; NaN where no dream started: there the critic
+            itself is asked.
+        config: discount, λ.
+    """
+    logp = behaviour.critic(features)
+    with torch.no_grad():
+        values = torch.where(ahead.isnan(), behaviour.critic.mean(logp), ahead)
+        live = (~batch["is_terminal"]).float() * config.gamma
+        lam = (~batch["is_last"]).float() * config.lam
+        returns = ops.bootstrapped_returns(
+            batch["reward"][:, 1:], live[:, 1:], values[:, 1:], values[:, -1], lam[:, 1:]
+        )
+        counts = (~batch["is_last"][:, :-1]).float()
+    return counts * _critic_loss(behaviour, features[:, :-1], logp[:, :-1], returns)
