@@ -1,8 +1,7 @@
 """The command line: a table from command to configuration and function; parsing only.
 
-`COMMANDS` is read before anything heavy is imported: each entry imports its configuration when
-that is to be parsed and its function when that is to run, so that `--help` needs no torch. Errors
-that the user can mend end in one line on stderr and exit code 2.
+`COMMANDS` is read before anything heavy is imported: an entry imports its configuration to parse it
+and its function to run it, so `--help` needs no torch. Errors that the user can mend: one line, exit 2.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def _command(
 
     Args:
         role: the role.
-        name: of the function that does it.
+        name: of the function.
         describe: of the function that puts what was made in words.
         picture: of the function that gives the curves to draw beside it.
     """
@@ -76,35 +75,31 @@ def _command(
     return run
 
 
-def _draw(
-    curves: Mapping[str, Any], out: Path, ylabel: str, options: Mapping[str, Any] | None = None
-) -> None:
-    """A comparison's picture; without matplotlib the table is all there is, and that is said."""
+def _draw(curves: Mapping[str, Any], out: Path, ylabel: str, options: Any = None) -> None:
+    """A comparison's picture."""
     from understudy.report.curves import draw
 
+    _show(lambda: draw(curves, out, ylabel=ylabel, title=out.parent.name, **(options or {})))
+
+
+def _show(picture: Callable[[], Path]) -> None:
+    """Without matplotlib the text is all there is, and that is said."""
     try:
-        print(draw(curves, out, ylabel=ylabel, title=out.parent.name, **(options or {})))
+        print(picture())
     except RunError as error:
         print(error)
 
 
-def _dreaming(command: Callable[[Any], Path | None]) -> Callable[[Any], Path | None]:
-    """A command that leaves a dream, and the dream's picture."""
+def _dreaming(config: Any) -> Path | None:
+    """An agent's evaluation, and the picture of the dream that it leaves."""
+    from understudy.report.dreams import draw_dream
+    from understudy.roles.world_model.dream import load_dream
 
-    def run(config: Any) -> Path | None:
-        made = command(config)
-        if made is not None:
-            from understudy.report.dreams import draw_dream
-            from understudy.roles.world_model.dream import load_dream
-
-            dream = load_dream(made)
-            try:
-                print(draw_dream(dream.actual, dream.dreamt, dream.seen, made / "media/dream.png"))
-            except RunError as error:
-                print(error)
-        return made
-
-    return run
+    made = _command("world_model", "run_eval", "describe")(config)
+    if made is not None:
+        dream, out = load_dream(made), made / "media/dream.png"
+        _show(lambda: draw_dream(dream.actual, dream.dreamt, dream.seen, out))
+    return made
 
 
 # ---- what is not a role -------------------------------------------------------------------------
@@ -299,20 +294,16 @@ COMMANDS: dict[str, Command] = {
     "world_model eval": Command(
         "Play held-out episodes with a trained agent; draw a dream.",
         _config("world_model", "EvalConfig"),
-        _dreaming(_command("world_model", "run_eval", "describe")),
+        _dreaming,
     ),
     "world_model compare": Command(
         "Sequence cores side by side under one budget, with intervals.",
         _config("world_model", "CompareConfig"),
         _command("world_model", "run_compare", "describe_comparison", "curves"),
     ),
-    "lm check": Command(
-        "See that a language model keeps its promises.", lambda: LMCheckConfig, _lm_check
-    ),
+    "lm check": Command("See that a model keeps its promises.", lambda: LMCheckConfig, _lm_check),
     "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
-    "env check": Command(
-        "See that an environment is in order.", lambda: EnvCheckConfig, _env_check
-    ),
+    "env check": Command("See that an environment is sound.", lambda: EnvCheckConfig, _env_check),
     "ls": Command("List runs.", lambda: ListConfig, _list),
 }
 
