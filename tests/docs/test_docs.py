@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECIPES = {
     "demo": PolicyConfig,
+    "propose": PolicyConfig,
     "compare": CompareConfig,
     "pocket": PretrainConfig,
     "teacher": teacher.CompareConfig,

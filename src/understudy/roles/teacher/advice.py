@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from understudy.rollout.world import Floats, Ints, Observation
 from understudy.run.errors import RunError
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """Who advises."""
 

@@ -43,7 +43,7 @@ class State:
     student: Student | Team
     optimizer: torch.optim.Optimizer
     stage: Stage
-    teacher: Teacher | None = None
+    teacher: Advise | None = None
     gate: Gate | None = None
     steps: int = 0
     """Environment steps so far."""
@@ -74,7 +74,8 @@ class State:
             "evaluated": self.evaluated,
             "best": self.best,
             "over": self.over,
-            "teacher": None if self.teacher is None else self.teacher.counts(),
+            # A plain function may advise too; it keeps no counts.
+            "teacher": self.teacher.counts() if isinstance(self.teacher, Teacher) else None,
             "gate": None if self.gate is None else self.gate.get_state(),
         }
         run.checkpoint(self.steps, tensors, state, best=best)
@@ -90,7 +91,7 @@ class State:
         self.stage.observation = self.stage.world.set_state({**found.state["world"], **arrays})
         self.stage.starts, self.stage.hidden = stage["starts"], stage["hidden"]
         self.stage.returns = stage["returns"].numpy()
-        if self.teacher is not None:
+        if isinstance(self.teacher, Teacher):
             self.teacher.recount(found.state["teacher"])
         if self.gate is not None:
             self.gate.set_state(found.state["gate"])
@@ -104,7 +105,7 @@ def train(
     held_out: World,
     student: Student | Team,
     optimizer: torch.optim.Optimizer,
-    teacher: Teacher | None = None,
+    teacher: Advise | None = None,
     gate: Gate | None = None,
 ) -> Evaluation | None:
     """Trains `student` in place; returns its last evaluation.
