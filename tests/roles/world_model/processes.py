@@ -18,7 +18,6 @@ CASES = {
               "--body.window", "4", "--body.layers", "1", "--replay.capacity", "64"),
 }  # fmt: skip
 STEPS = 160
-LAST = f"checkpoints/{STEPS}/MANIFEST.json"
 
 
 def arguments(folder: Path, case: str, name: str) -> list[str]:
@@ -35,6 +34,12 @@ def path(folder: Path, case: str, name: str) -> Path:
     return folder / "runs" / "world_model" / CASES[case][1].replace("/", "-") / name
 
 
+def last(run: Path) -> str:
+    """The manifest of a whole run's last checkpoint: where its episodes ended decides the step."""
+    step = max(int(found.name) for found in (run / "checkpoints").iterdir() if found.name.isdigit())
+    return f"checkpoints/{step}/MANIFEST.json"
+
+
 def kill_runs(folder: Path, kills: int, seed: int) -> None:
     """Every case once whole, then killed until there were `kills` kills in all."""
     rng = random.Random(seed)
@@ -45,7 +50,8 @@ def kill_runs(folder: Path, kills: int, seed: int) -> None:
         for case in CASES:
             name = f"{case}-killed-{attempt}"
             args = arguments(folder, case, name)
-            total += killed(path(folder, case, name), args, rng, kills, LAST)
+            made = last(path(folder, case, f"{case}-whole"))
+            total += killed(path(folder, case, name), args, rng, kills, made)
         attempt += 1
     print(total, attempt)
 
