@@ -9,6 +9,7 @@ import numpy as np
 
 from understudy.data.cohort import write_cohort
 from understudy.data.jsonl import DataError
+from understudy.data.profile import write_profile
 from understudy.data.transitions import merge
 from understudy.envs.study.lines import Lines
 from understudy.envs.study.load import load
@@ -33,7 +34,6 @@ from understudy.roles.simulator.generate import (
     is_short,
     last_step,
     source_of,
-    write_profile,
 )
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn

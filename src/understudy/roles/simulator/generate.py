@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from understudy.data.cohort import write_cohort
-from understudy.data.jsonl import DataError
+from understudy.data.profile import read_profile
 from understudy.envs.study.declare import Study
 from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
@@ -25,8 +25,14 @@ from understudy.lm.base import ChatLM, Reply
 from understudy.lm.open import can_steer
 from understudy.lm.spec import parse_spec
 from understudy.ops.cohort import Cohort
-from understudy.ops.cohort_statistics import Profile, from_json, to_json
-from understudy.roles.simulator.cohorts import generate_truth, layout, profile, read
+from understudy.ops.cohort_statistics import Profile
+from understudy.roles.simulator.cohorts import (
+    check_profile,
+    generate_truth,
+    layout,
+    profile,
+    read,
+)
 from understudy.roles.simulator.config import GenerateConfig, SourceConfig
 from understudy.roles.simulator.matching import Matching
 from understudy.roles.simulator.people import LanguagePeople, Tally
@@ -54,7 +60,9 @@ def source_of(source: SourceConfig, study: Study, seeds: Seeds) -> tuple[Cohort 
         DataError: a file that cannot be read, or is no cohort of this study.
     """
     if source.profile is not None:
-        return None, read_profile(Path(source.profile), study)
+        told = read_profile(Path(source.profile))
+        check_profile(study, told)
+        return None, told
     if source.data is not None:
         people = read(Path(source.data), study)
     else:
@@ -65,29 +73,6 @@ def source_of(source: SourceConfig, study: Study, seeds: Seeds) -> tuple[Cohort 
         rng=seeds.generator("privacy"),
     )  # fmt: skip
     return people, told
-
-
-def read_profile(path: Path, study: Study) -> Profile:
-    """The aggregates in a file.
-
-    Raises:
-        DataError: no such file, no profile, or one of another study.
-    """
-    try:
-        told = from_json(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from error
-    if told.parts != study.parts or told.actions != tuple(a.name for a in study.actions):
-        raise DataError(f"{path}: a profile of another study than {study.name}")
-    return told
-
-
-def write_profile(path: Path, told: Profile) -> None:
-    """The aggregates as JSON."""
-    with on_disk(path):
-        replace_file(path, _json(to_json(told)))
 
 
 def is_short(config: GenerateConfig) -> bool:

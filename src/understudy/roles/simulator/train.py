@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from understudy.data.cohort import write_cohort
+from understudy.data.profile import write_profile
 from understudy.data.transitions import merge
 from understudy.envs.study.declare import Study
 from understudy.envs.study.policies import true_value, uniform
@@ -27,7 +28,7 @@ from understudy.roles.simulator.baselines import resampled_days, simulate
 from understudy.roles.simulator.cohorts import layout, profile
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
-from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step, write_profile
+from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Policy
