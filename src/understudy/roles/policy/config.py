@@ -135,6 +135,8 @@ class PolicyConfig:
     """Longest answer."""
     warm_start: NonNegativeInt = 0
     """Supervised updates on the task's worked answers before RL."""
+    warm_start_rate: PositiveFloat | None = None
+    """Their learning rate; by default that of RL."""
     lora_rank: NonNegativeInt = 0
     """Train a LoRA adapter of this rank instead of all weights; 0 trains all."""
     distill: str | None = None

@@ -133,10 +133,11 @@ def warm_start(
 
     optimizer = torch.optim.AdamW(lm.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
     losses: list[float] = []
+    peak = config.warm_start_rate or config.learning_rate
     for step, rows in enumerate(
         batches(example, 0, config.warm_start, batch_size, seed=key % 2**31)
     ):
-        rate = learning_rate(step, config.warm_start, config.learning_rate, config.warmup)
+        rate = learning_rate(step, config.warm_start, peak, config.warmup)
         loss, _ = supervised_step(lm.model, [optimizer], rows, pad_id=min(lm.eos_ids), rate=rate)
         losses.append(loss)
     return losses
