@@ -150,12 +150,18 @@ class LanguageProposer:
         named = [(p, "lm-clipped" if moved else "lm", reason) for p, moved, reason in written]
         missing = self._fallback(wanted - len(drafts), trials, rng)
         for point, proposer, reason in [*named, *((p, "lm-fallback", "") for p in missing)]:
-            near = self.space.unseen(point, seen, rng)
+            near = self._unseen(point, seen, rng)
             if near != point and proposer != "lm-fallback":
                 proposer = "lm-near"
             seen.add(near)
             found.append(Proposal(near, proposer, reason))
         return found
+
+    def _unseen(self, point: Point, seen: set[Point], rng: np.random.Generator) -> Point:
+        """A neighbour as the model sees them: single steps of the grid are in no question of lines."""
+        if isinstance(self._form, LinesForm):
+            return lines.unseen(point, self.space, seen, rng)
+        return self.space.unseen(point, seen, rng)
 
     def _fallback(self, n: int, trials: Trials, rng: np.random.Generator) -> list[Point]:
         """A normal sample around the elite, or a uniform one before there is any."""
