@@ -9,7 +9,7 @@ demo: $(VENV)/.installed ## train the bundled model by RL, offline, and show wha
 	$(BIN)/understudy policy train --config recipes/demo.toml
 
 test: $(VENV)/.installed-test ## every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS) # two workers, a thread each
 
 check: $(VENV)/.installed-test ## lint, format, types, layers
 	$(BIN)/ruff check .
