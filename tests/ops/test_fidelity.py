@@ -13,7 +13,6 @@ from understudy.ops.distances import (
     count_people,
     distances,
     halves,
-    holm,
     resamples,
     support_of,
 )
@@ -28,6 +27,7 @@ from understudy.ops.fidelity import (
     survival,
 )
 from understudy.ops.leaks import copied, nearest, stretches
+from understudy.ops.stats import holm
 
 NAN = np.nan
 

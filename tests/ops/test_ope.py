@@ -19,7 +19,6 @@ from understudy.ops.ope import (
     cumulative_ratios,
     doubly_robust,
     effective_size,
-    holm,
     horizon_effective_size,
     magic,
     partial_returns,
@@ -28,6 +27,7 @@ from understudy.ops.ope import (
     temporal_differences,
     weighted_doubly_robust,
 )
+from understudy.ops.stats import holm
 
 S, K, HORIZON, GAMMA = 2, 2, 3, 0.8
 START = np.array([0.3, 0.7])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -85,16 +84,6 @@ def category_ratio(real: Floats, synthetic: Floats) -> float:
     """
     distinct = [len(np.unique(x[~np.isnan(x)])) for x in (synthetic, real)]
     return distinct[0] / distinct[1]
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false rejection is kept (Holm 1979)."""
-    order = np.argsort(p)
-    adjusted, largest = [0.0] * len(p), 0.0
-    for rank, index in enumerate(order.tolist()):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def two_sided(z: float) -> float:

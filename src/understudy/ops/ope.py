@@ -228,12 +228,3 @@ def horizon_effective_size(rho: Floats, gamma: float, share: float = 0.9) -> flo
     passed = np.cumsum(gamma ** np.arange(rho.shape[1]))
     step = int(np.searchsorted(passed, share * passed[-1]))
     return float(effective_size(rho[:, step]))
-
-
-def holm(p: Floats) -> Floats:
-    """Holm's step-down adjustment (1979): p values [m] that keep the family-wise error."""
-    order = np.argsort(p, kind="stable")
-    raised = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    out = np.empty(len(p))
-    out[order] = np.minimum(1.0, raised)
-    return out

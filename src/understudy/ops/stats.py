@@ -98,6 +98,16 @@ def mcnemar(b: int, c: int) -> float:
     return min(1.0, 2 * tail / 2 ** (b + c))
 
 
+def holm(p: Sequence[float] | Floats) -> list[float]:
+    """P-values adjusted so that the chance of any false rejection is kept (Holm 1979)."""
+    order = np.argsort(p)
+    adjusted, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order.tolist()):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
 def iqm(values: Sequence[float] | Floats) -> float:
     """Interquartile mean: of what is left without the ⌊n/4⌋ least and greatest (arXiv 2108.13264).
 

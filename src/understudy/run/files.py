@@ -78,6 +78,16 @@ def to_json(value: Mapping[str, Any]) -> bytes:
     return text.encode()
 
 
+def write_json(path: Path, value: Any) -> None:
+    """`value` as readable JSON in a file that is replaced whole.
+
+    Raises:
+        RunError: the disk is full or the directory cannot be written; it names the path.
+    """
+    with on_disk(path):
+        replace_file(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
 def seal(body: Mapping[str, Any]) -> bytes:
     """`body` as readable JSON that carries its own SHA-256."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

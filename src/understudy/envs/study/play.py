@@ -15,8 +15,8 @@ Policy = Callable[[Floats], Floats]
 """From decision-time states [N, D] to the probability of each action [N, A]."""
 
 
-class People(Protocol):
-    """N people who answer; whoever can do this can play in a study."""
+class Answers(Protocol):
+    """N people who answer; whoever can do this can play in a study once."""
 
     def respond(self, course: Course, actions: Ints) -> tuple[Reports, Bools]:
         """What everybody reports after an action each, and who would leave at the day's end.
@@ -26,6 +26,10 @@ class People(Protocol):
             actions: [N]
         """
         ...
+
+
+class People(Answers, Protocol):
+    """N people who can be replaced, and kept: what an environment needs."""
 
     def replace(self, rows: Bools) -> None:
         """Those people go and others come, who are at the start of the study."""
@@ -48,7 +52,12 @@ def draw(probabilities: Floats, rng: np.random.Generator) -> Ints:
 
 
 def play(
-    study: Study, people: People, policy: Policy, n: int, rng: np.random.Generator, prefix: str = ""
+    study: Study,
+    people: Answers,
+    policy: Policy,
+    n: int,
+    rng: np.random.Generator,
+    prefix: str = "",
 ) -> Cohort:
     """N people go through a study once, from its first day.
 

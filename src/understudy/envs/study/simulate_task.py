@@ -132,18 +132,6 @@ class _Watched:
         self._on &= ~(leaving & (part == len(self.study.parts) - 1))
         return reports, leaving
 
-    def replace(self, rows: Bools) -> None:
-        """Nobody is replaced in one cohort."""
-        raise NotImplementedError
-
-    def arrays(self) -> Mapping[str, Floats]:
-        """See `People`."""
-        return self.truth.arrays()
-
-    def restore(self, arrays: Mapping[str, Floats]) -> None:
-        """See `People`."""
-        self.truth.restore(arrays)
-
 
 @dataclass(frozen=True)
 class _Block:

@@ -29,7 +29,7 @@ from understudy.roles.optimizer.config import (
 from understudy.roles.optimizer.evaluation import held_out
 from understudy.roles.optimizer.train import open_model, train
 from understudy.roles.optimizer.video import record
-from understudy.run.files import on_disk, replace_file
+from understudy.run.files import write_json
 from understudy.run.metrics import read
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
@@ -59,8 +59,7 @@ def run_compare(config: CompareConfig) -> Path:
             path = run_train(_one(base, name, seed))
             rows.append({"proposer": name, "seed": seed, "run": str(path), **curve(path)})
             found = {"env": config.env, "optimum": known_optimum(base), "runs": rows}
-            with on_disk(out.parent):
-                replace_file(out, (json.dumps(found, indent=1) + "\n").encode())
+            write_json(out, found)
     return out
 
 

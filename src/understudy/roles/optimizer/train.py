@@ -8,7 +8,6 @@ needs its trials, its counters and its proposer's state to go on as if nothing h
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -44,7 +43,7 @@ from understudy.roles.optimizer.language import REMEDIES
 from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
-from understudy.run.files import on_disk, replace_file
+from understudy.run.files import write_json
 from understudy.run.progress import Progress
 from understudy.run.run import Run
 
@@ -251,11 +250,6 @@ def _finish(config: OptimizerConfig, run: Run, state: State) -> Result:
         "policy": state.task.policy.arrays(point),
         "held_out": asdict(fresh),
     }
-    with on_disk(run.path):
-        replace_file(run.path / "best_policy.json", _json(policy))
-        replace_file(run.path / "result.json", _json(asdict(result)))
+    write_json(run.path / "best_policy.json", policy)
+    write_json(run.path / "result.json", asdict(result))
     return result
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()

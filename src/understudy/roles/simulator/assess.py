@@ -14,7 +14,7 @@ from understudy.envs.study.table import rules, variables
 from understudy.ops.cohort import Cohort, Floats, Ints
 from understudy.ops.cohort_statistics import Rows
 from understudy.ops.discriminator import Told, person_features, tell_apart
-from understudy.ops.distances import category_coverage, category_ratio, distances, halves, holm
+from understudy.ops.distances import category_coverage, category_ratio, distances, halves
 from understudy.ops.effects import Effect, compare_effects, response_distance
 from understudy.ops.fidelity import (
     STATISTICS,
@@ -29,6 +29,7 @@ from understudy.ops.fidelity import (
     survival,
 )
 from understudy.ops.leaks import copied, nearest
+from understudy.ops.stats import holm
 from understudy.roles.simulator.cohorts import rows_of
 
 

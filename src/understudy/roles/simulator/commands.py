@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from understudy.data.cohort import write_cohort
 from understudy.data.jsonl import DataError
-from understudy.data.profile import write_profile
+from understudy.data.profile import read_profile, write_profile
 from understudy.data.transitions import merge
 from understudy.envs.study.lines import Lines
 from understudy.envs.study.load import load
 from understudy.lm.open import opened
 from understudy.roles.simulator.assess import assess
-from understudy.roles.simulator.cohorts import layout, profile, read
+from understudy.roles.simulator.cohorts import check_profile, layout, profile, read
 from understudy.roles.simulator.config import (
     AssessConfig,
     GenerateConfig,
@@ -33,15 +32,15 @@ from understudy.roles.simulator.generate import (
     generate,
     is_short,
     last_step,
-    source_of,
+    people_of,
+    told_of,
 )
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Learned
 from understudy.roles.simulator.offline.tune import TuneConfig, tune
-from understudy.roles.simulator.train import FIDELITY, train
+from understudy.roles.simulator.train import FIDELITY, train, write_report
 from understudy.roles.simulator.transitions import offline_of
-from understudy.run.files import on_disk, replace_file
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
@@ -70,15 +69,21 @@ def run_generate(config: GenerateConfig) -> Path:
     study = load(config.study)
     if is_short(config):
         Lines(study)
-    reference, told = source_of(config.source, study, Seeds(config.seed))
+    reference, seeds = None, Seeds(config.seed)
+    if config.source.profile is not None:
+        told = read_profile(Path(config.source.profile))
+        check_profile(study, told)
+    else:
+        reference = people_of(config.source, study, seeds)
+        told = told_of(reference, config.source, study, seeds)
     with opened(config.lm, max_usd=config.ask.max_usd):
         pass  # an error leaves no run behind
     with Run.create("simulator", study.name, config, config.run, verb="generate") as run:
+        if run.restore() is not None:
+            return run.path
         write_profile(run.path / PROFILE, told)
         if reference is not None and config.source.data is None:
             write_cohort(run.path / REFERENCE, reference, layout(study))
-        if run.restore() is not None:
-            return run.path
         with opened(config.lm, run_folder=run.path, max_usd=config.ask.max_usd) as lm:
             made = generate(config, study, told, lm, run)
         if made is not None:
@@ -111,9 +116,7 @@ def run_evaluate(config: JudgePoliciesConfig) -> Path:
     rng = np.random.default_rng(config.seed)
     verdict = evaluate(people, [*learnt, *comparators(people, names)], config.how, rng)
     out = Path(config.out)
-    with on_disk(out):
-        replace_file(out, (json.dumps(verdict.to_json(), indent=1) + "\n").encode())
-        replace_file(out.with_suffix(".txt"), (verdict.table() + "\n").encode())
+    write_report(out, verdict.to_json(), verdict.table() + "\n")
     return out
 
 
@@ -124,8 +127,7 @@ def run_study(config: StudyConfig) -> Path:
         Stopped: a signal asked for it; what was answered is recorded.
     """
     study = load(config.make.study)
-    people, _ = source_of(config.make.source, study, Seeds(config.seed))
-    assert people is not None, "the configuration asks for people"
+    people = people_of(config.make.source, study, Seeds(config.seed))
     if len(people) < LEAST:
         raise DataError(f"{len(people)} people; at least {LEAST} are needed to learn and to judge")
     with opened(config.make.lm, max_usd=config.make.ask.max_usd):
@@ -154,7 +156,5 @@ def run_assess(config: AssessConfig) -> Path:
         margin=config.margin, n=config.resamples,
     )  # fmt: skip
     out = cohort.parent / FIDELITY if config.out is None else Path(config.out)
-    with on_disk(out):
-        replace_file(out, (json.dumps(found.to_json(), indent=1) + "\n").encode())
-        replace_file(out.with_suffix(".txt"), describe(found).encode())
+    write_report(out, found.to_json(), describe(found))
     return out

@@ -7,16 +7,13 @@ where it was, without asking anything twice.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from understudy.data.cohort import write_cohort
-from understudy.data.profile import read_profile
 from understudy.envs.study.declare import Study
 from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
@@ -27,7 +24,6 @@ from understudy.lm.spec import parse_spec
 from understudy.ops.cohort import Cohort
 from understudy.ops.cohort_statistics import Profile
 from understudy.roles.simulator.cohorts import (
-    check_profile,
     generate_truth,
     layout,
     profile,
@@ -37,7 +33,7 @@ from understudy.roles.simulator.config import GenerateConfig, SourceConfig
 from understudy.roles.simulator.matching import Matching
 from understudy.roles.simulator.people import LanguagePeople, Tally
 from understudy.roles.simulator.prompt import Asked, Prompts, Short, Worded
-from understudy.run.files import on_disk, replace_file
+from understudy.run.files import write_json
 from understudy.run.progress import Progress
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
@@ -53,26 +49,24 @@ class _Enough(Exception):
     """A signal asked the cohort to stop."""
 
 
-def source_of(source: SourceConfig, study: Study, seeds: Seeds) -> tuple[Cohort | None, Profile]:
-    """The reference people, where there are any, and what is told of them.
+def people_of(source: SourceConfig, study: Study, seeds: Seeds) -> Cohort:
+    """The real people, or those of known truth who stand in for them.
 
     Raises:
         DataError: a file that cannot be read, or is no cohort of this study.
     """
-    if source.profile is not None:
-        told = read_profile(Path(source.profile))
-        check_profile(study, told)
-        return None, told
     if source.data is not None:
-        people = read(Path(source.data), study)
-    else:
-        given = parameters(source.truth)
-        people = generate_truth(study, given, source.people, uniform(study), seeds.integer("truth"))
-    told = profile(
+        return read(Path(source.data), study)
+    given = parameters(source.truth)
+    return generate_truth(study, given, source.people, uniform(study), seeds.integer("truth"))
+
+
+def told_of(people: Cohort, source: SourceConfig, study: Study, seeds: Seeds) -> Profile:
+    """The aggregates of some people, protected as the settings say."""
+    return profile(
         people, study, hidden_below=source.hidden_below, epsilon=source.epsilon or None,
         rng=seeds.generator("privacy"),
     )  # fmt: skip
-    return people, told
 
 
 def is_short(config: GenerateConfig) -> bool:
@@ -173,11 +167,6 @@ def _write(run: Run, study: Study, made: Cohort, matching: Matching | None, tall
         "matched": matching is not None,
         "reward": float(np.mean(made[study.names.reward])),
     }
-    with on_disk(run.path):
-        if matching is not None:
-            replace_file(run.path / WEIGHTS, _json(matching.state()))
-        replace_file(run.path / CARD, _json(card))
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value) + "\n").encode()
+    if matching is not None:
+        write_json(run.path / WEIGHTS, matching.state())
+    write_json(run.path / CARD, card)

@@ -9,8 +9,8 @@ seen to be right or wrong.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,16 @@ from understudy.lm.base import ChatLM
 from understudy.ops.cohort import Cohort
 from understudy.roles.simulator.assess import Fidelity, assess
 from understudy.roles.simulator.baselines import resampled_days, simulate
-from understudy.roles.simulator.cohorts import layout, profile
+from understudy.roles.simulator.cohorts import layout
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
-from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step
+from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step, told_of
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Policy
 from understudy.roles.simulator.offline.verdict import Verdict
-from understudy.roles.simulator.transitions import acting, offline_of, split
-from understudy.run.files import on_disk, replace_file
+from understudy.roles.simulator.transitions import offline_of, split
+from understudy.run.files import on_disk, replace_file, write_json
 from understudy.run.run import Run
 
 KNOWN, UNSEEN = "reference.csv", "test.csv"
@@ -55,11 +55,7 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
     known, unseen = split(people, config.test, run.seeds.generator("split"))
     for name, part in ((KNOWN, known), (UNSEEN, unseen)):
         write_cohort(run.path / name, part, layout(study))
-    source = config.make.source
-    told = profile(
-        known, study, hidden_below=source.hidden_below, epsilon=source.epsilon or None,
-        rng=run.seeds.generator("privacy"),
-    )  # fmt: skip
+    told = told_of(known, config.make.source, study, run.seeds)
     write_profile(run.path / PROFILE, told)
     made = generate(replace(config.make, seed=config.seed), study, told, lm, run)
     if made is None:
@@ -118,7 +114,7 @@ def _truth(
     seed = run.seeds.integer("true value")
     return {
         policy.name: true_value(
-            study, given, acting(policy), config.true_people, np.random.default_rng(seed),
+            study, given, policy.probabilities, config.true_people, np.random.default_rng(seed),
             config.judge.gamma,
         )
         for policy in policies
@@ -131,14 +127,14 @@ def _write(
 ) -> None:  # fmt: skip
     told = {name: report.to_json() for name, report in reports.items()}
     lines = [f"==== {name}\n\n{describe(report)}" for name, report in reports.items()]
-    with on_disk(run.path):
-        replace_file(run.path / FIDELITY, _json(told))
-        replace_file(run.path / "fidelity.txt", "\n".join(lines).encode())
-        replace_file(run.path / VERDICT, _json(verdict.to_json()))
-        replace_file(run.path / "verdict.txt", (verdict.table() + "\n").encode())
-        if truth is not None:
-            replace_file(run.path / TRUTH, _json(truth))
+    write_report(run.path / FIDELITY, told, "\n".join(lines))
+    write_report(run.path / VERDICT, verdict.to_json(), verdict.table() + "\n")
+    if truth is not None:
+        write_json(run.path / TRUTH, truth)
 
 
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
+def write_report(path: Path, told: Any, text: str) -> None:
+    """A report as JSON, and as text beside it."""
+    write_json(path, told)
+    with on_disk(path):
+        replace_file(path.with_suffix(".txt"), text.encode())

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from understudy.data.transitions import Offline, Person, gather
 from understudy.envs.study.course import states
 from understudy.envs.study.declare import Study
-from understudy.envs.study.play import Policy as StudyPolicy
-from understudy.ops.cohort import Cohort, Ints
-from understudy.roles.simulator.offline.policies import Policy
+from understudy.ops.cohort import Cohort
 
 
 def offline_of(study: Study, cohort: Cohort, source: str) -> Offline:
@@ -28,20 +24,11 @@ def offline_of(study: Study, cohort: Cohort, source: str) -> Offline:
     before, ends = states(study, cohort)
     names = study.names
     actions, rewards = cohort[names.action].astype(np.int64), cohort[names.reward]
-    people: list[Person] = []
-    for i, name in enumerate(cohort.people):
-        rows = slice(int(cohort.starts[i]), int(cohort.starts[i] + cohort.lengths[i]))
-        people.append(
-            Person(
-                name, before[rows], actions[rows], rewards[rows], terminal=True, final_state=ends[i]
-            )
-        )
+    people = [
+        Person(name, before[rows], actions[rows], rewards[rows], terminal=True, final_state=end)
+        for name, rows, end in zip(cohort.people, cohort.spans(), ends, strict=True)
+    ]
     return gather(people, len(study.actions), source)
-
-
-def acting(policy: Policy) -> StudyPolicy:
-    """A judged or learnt policy as one that can play in a study."""
-    return policy.probabilities
 
 
 def split(cohort: Cohort, share: float, rng: np.random.Generator) -> tuple[Cohort, Cohort]:
@@ -55,11 +42,4 @@ def split(cohort: Cohort, share: float, rng: np.random.Generator) -> tuple[Cohor
     n = len(cohort)
     second = min(n - 1, max(1, round(share * n)))
     order = rng.permutation(n)
-    return chosen(cohort, np.sort(order[second:])), chosen(cohort, np.sort(order[:second]))
-
-
-def chosen(cohort: Cohort, people: Ints) -> Cohort:
-    """Some of a cohort's people, by index."""
-    rows = np.concatenate([np.flatnonzero(cohort.person == i) for i in people.tolist()])
-    columns: dict[str, Any] = {name: column[rows] for name, column in cohort.columns.items()}
-    return Cohort(tuple(cohort.people[i] for i in people.tolist()), cohort.lengths[people], columns)
+    return cohort.take(np.sort(order[second:])), cohort.take(np.sort(order[:second]))

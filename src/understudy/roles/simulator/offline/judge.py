@@ -14,7 +14,8 @@ import numpy as np
 
 from understudy.data.transitions import Offline
 from understudy.ops.intervals import interval, p_value, resample_counts, resolvable
-from understudy.ops.ope import Estimate, holm
+from understudy.ops.ope import Estimate
+from understudy.ops.stats import holm
 from understudy.roles.simulator.offline.config import JudgeConfig, OfflineError
 from understudy.roles.simulator.offline.estimates import (
     ESTIMATORS,
