@@ -1,7 +1,7 @@
 """Do a model's people help a policy that is learnt from few real ones? Where the truth is known.
 
 Cohort after cohort of 5, 10, 20 and 50 people of known truth (the five parameterisations in turn);
-the bundled model, told their aggregates and nothing else, plays 40 more. A policy is learnt from the
+the bundled model, told their aggregates and nothing else, plays 30 more. A policy is learnt from the
 people alone, from the played ones alone, from both, and from the people with as many of a Markov
 chain or a copula in the model's place; each is then played to new people of the same truth. Paired
 differences over cohorts, with intervals and the difference that so many cohorts can show.
@@ -39,7 +39,7 @@ from understudy.run.config import RunConfig
 
 STUDY = load("low-mood")
 TRUE_PEOPLE = 1000
-SYNTHETIC = 40
+SYNTHETIC = 30
 
 
 def main() -> None:
@@ -52,8 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     share, of = map(int, args.share.split("/"))
-    for cohort in range(args.cohorts):
-        for size in args.sizes:
+    for size in args.sizes:
+        for cohort in range(args.cohorts):
             file = args.work / f"{cohort}-{size}.json"
             if (cohort + args.sizes.index(size)) % of == share and not file.exists():
                 file.write_text(json.dumps(cell(cohort, size, args.lm)))
@@ -74,7 +74,7 @@ def cell(cohort: int, size: int, lm: str) -> dict[str, Any]:
         write_cohort(data, real, layout(STUDY))
         made = run_generate(
             GenerateConfig(
-                lm=lm, people=SYNTHETIC, seed=cohort, ask=AskConfig(pilot_people=12, pilot_rounds=2),
+                lm=lm, people=SYNTHETIC, seed=cohort, ask=AskConfig(pilot_people=10, pilot_rounds=2),
                 source=SourceConfig(data=str(data)), run=RunConfig(root=folder, progress=False),
             )
         )  # fmt: skip
