@@ -25,6 +25,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,8 @@ from understudy.run.metrics import Metrics, check_logger
 from understudy.run.seed import Seeds
 
 FOLDERS = ("checkpoints", "lm", "episodes", "media")
+FINISHED = "finished"
+"""An empty file in the directory of a run whose command came to its end."""
 NEEDED_BYTES = 64_000_000
 log = logging.getLogger("understudy")
 
@@ -63,6 +66,7 @@ class Run:
         self.seeds = Seeds(self.info.seed)
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
+        self._clocks = time.monotonic(), time.process_time()
         if self.info.threads != checkpoints.threads():
             log.warning(
                 "%s: started with %d threads and now has %d, so its numbers may differ in the last bits",
@@ -100,6 +104,8 @@ class Run:
             run = cls(Path(run_config.resume), run_config, flatten(config))
             try:
                 _adopt(run.path, config)
+                with on_disk(run.path):
+                    (run.path / FINISHED).unlink(missing_ok=True)
             except BaseException:
                 run.close()
                 raise
@@ -154,6 +160,9 @@ class Run:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
+        if self._signal is None and error is None:
+            with on_disk(self.path):
+                replace_file(self.path / FINISHED, b"")
         self.close()
         if self._signal is not None and error is None:
             name = signal.Signals(self._signal).name
@@ -174,8 +183,13 @@ class Run:
     def log(
         self, step: int, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None
     ) -> None:
-        """One line of metrics; what a clock measured goes to `timing`. See `Metrics.log`."""
-        self.metrics.log(step, metrics, timing)
+        """One line of metrics; what a clock measured goes to `timing`. See `Metrics.log`.
+
+        Every line of timing has the seconds and processor seconds since the line before it.
+        """
+        before, self._clocks = self._clocks, (time.monotonic(), time.process_time())
+        wall, cpu = (now - then for now, then in zip(self._clocks, before, strict=True))
+        self.metrics.log(step, metrics, {**(timing or {}), "run/seconds": wall, "run/cpu": cpu})
 
     def checkpoint(
         self,
