@@ -111,7 +111,7 @@ class Run:
                 raise
             return run
         now = datetime.now(UTC)
-        parent = Path(run_config.root) / role / (_slug(env) or "env")
+        parent = folder(run_config.root, role, env)
         with on_disk(parent):
             parent.mkdir(parents=True, exist_ok=True)
             require_space(parent, NEEDED_BYTES)
@@ -238,8 +238,10 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _slug(env: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", env).strip("-.")[:80]
+def folder(root: str | Path, role: str, env: str) -> Path:
+    """Where the runs of a role in an environment are."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", env).strip("-.")[:80]
+    return Path(root) / role / (slug or "env")
 
 
 def _new_folder(parent: Path, name: str | None, default: str) -> Path:

@@ -10,9 +10,7 @@ from understudy.roles.optimizer.config import OptimizerConfig
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.outcome import Contender
 
-Method = Literal[
-    "random", "ars", "cma", "catcma", "plan", "lm", "hybrid", "hybrid+lm", "portfolio"
-]
+Method = Literal["random", "ars", "cma", "catcma", "plan", "lm", "hybrid", "hybrid+lm", "portfolio"]
 WITH_LM = "hybrid+lm"
 """A hybrid whose first trials a language model proposes, in place of chance."""
 
