@@ -7,10 +7,22 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from understudy.run.config import RunConfig
-from understudy.run.outcome import Contender
+
+
+class Contender(NamedTuple):
+    """Who is compared."""
+
+    method: str
+    lm: str | None = None
+    """The language model, where the method asks one."""
+
+    @property
+    def label(self) -> str:
+        """As it stands in a table."""
+        return self.method if self.lm is None else f"{self.method} ({self.lm})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,24 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from understudy.run.cell import Contender
 from understudy.run.metrics import read
 from understudy.types import Usage
 
 Curve = Sequence[tuple[float, float]]
 """(spent, value) pairs, what was spent rising."""
-
-
-class Contender(NamedTuple):
-    """Who is compared."""
-
-    method: str
-    lm: str | None = None
-    """The language model, where the method asks one."""
-
-    @property
-    def label(self) -> str:
-        """As it stands in a table."""
-        return self.method if self.lm is None else f"{self.method} ({self.lm})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +65,29 @@ class Learning(NamedTuple):
 class Summary(Protocol):
     """What a role's module `summary` has; see above."""
 
-    def contender(self, run: Path) -> Contender: ...
-    def score(self, run: Path) -> Score | None: ...
-    def beside(self, run: Path) -> Mapping[str, Score]: ...
-    def learning(self, run: Path) -> Learning: ...
-    def cost(self, run: Path) -> Cost: ...
-    def share_done(self, run: Path) -> float: ...
+    def contender(self, run: Path) -> Contender:
+        """Who it was."""
+        ...
+
+    def score(self, run: Path) -> Score | None:
+        """How well, on what was held out."""
+        ...
+
+    def beside(self, run: Path) -> Mapping[str, Score]:
+        """What the run measured beside, by name."""
+        ...
+
+    def learning(self, run: Path) -> Learning:
+        """How it got there."""
+        ...
+
+    def cost(self, run: Path) -> Cost:
+        """What it took."""
+        ...
+
+    def share_done(self, run: Path) -> float:
+        """How much of it is done."""
+        ...
 
 
 def priced(run: Path, usage: Usage) -> Cost:

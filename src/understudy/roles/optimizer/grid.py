@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from understudy.roles.optimizer.config import OptimizerConfig
+from understudy.run.cell import Contender
 from understudy.run.config import ConfigError, RunConfig
-from understudy.run.outcome import Contender
 
 Method = Literal["random", "ars", "cma", "catcma", "plan", "lm", "hybrid", "hybrid+lm", "portfolio"]
 WITH_LM = "hybrid+lm"

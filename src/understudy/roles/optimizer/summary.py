@@ -14,9 +14,10 @@ from understudy.roles.optimizer.config import OptimizerConfig
 from understudy.roles.optimizer.grid import contender as of_settings
 from understudy.roles.optimizer.history import counts
 from understudy.roles.optimizer.trials import read_trials
+from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
-from understudy.run.outcome import Contender, Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 FIRST = 100
 """Evaluations over which the area under a curve is taken."""

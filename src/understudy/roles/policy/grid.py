@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from understudy.roles.policy.config import Compared, PolicyConfig
 from understudy.run.config import RunConfig
-from understudy.run.outcome import Contender
 
 SUPERVISED = "supervised"
 

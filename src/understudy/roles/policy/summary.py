@@ -9,10 +9,11 @@ from typing import Any
 from understudy import ops
 from understudy.roles.policy.config import PolicyConfig
 from understudy.roles.policy.grid import SUPERVISED
+from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.info import read_info
 from understudy.run.metrics import read
-from understudy.run.outcome import Contender, Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced
 from understudy.types import Usage
 
 CAUSES = ("format", "arithmetic", "reasoning", "unreadable")

@@ -11,9 +11,10 @@ from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.generate import CARD
 from understudy.roles.simulator.grid import METHOD
 from understudy.roles.simulator.train import FIDELITY, PEOPLE, TRUTH, VERDICT
+from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
-from understudy.run.outcome import Contender, Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 NEAR = 1.5
 """Distances up to so many times the noise between two halves of the reference are noise."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from understudy.roles.teacher.config import EvalConfig, Method, TeacherConfig
+from understudy.run.cell import Contender
 from understudy.run.config import RunConfig
-from understudy.run.outcome import Contender
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from understudy import ops
 from understudy.lm.ledger import read_usage
 from understudy.roles.teacher.config import EvalConfig, TeacherConfig
 from understudy.roles.teacher.grid import contender as of_settings
+from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.info import read_info
 from understudy.run.metrics import read
-from understudy.run.outcome import Contender, Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 REPORT_CARD = "teacher.json"
 """What a run's teacher was asked, in its directory."""

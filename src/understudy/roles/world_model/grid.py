@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from understudy.roles.world_model.config import WorldModelConfig
 from understudy.roles.world_model.cores.spec import parse_core
 from understudy.run.config import ConfigError, RunConfig
-from understudy.run.outcome import Contender
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import numpy as np
 
 from understudy import ops
 from understudy.roles.world_model.config import BodyConfig, WorldModelConfig
+from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
-from understudy.run.outcome import Contender, Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced
 from understudy.types import Usage
 
 PARAMETERS = "parameters.json"
