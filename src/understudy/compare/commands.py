@@ -17,8 +17,3 @@ def run_compare(config: GridConfig) -> Path:
 def run_table(config: TableConfig) -> Path:
     """Makes the table of the runs below a directory again; returns its JSON file."""
     return write_table(Path(config.folder))
-
-
-def describe(file: Path) -> str:
-    """The table as text."""
-    return file.with_suffix(".txt").read_text(encoding="utf-8").rstrip()

@@ -28,15 +28,17 @@ class GridConfig:
     DEBUG: ClassVar[Mapping[str, Any]] = {"small": True}
 
     name: str = "grid"
-    """Its directory is ROOT/compare/NAME; calling it again continues it."""
-    root: str = "runs"
-    """Directory under which that is made."""
+    """Its directory is ROOT/NAME; calling it again continues it."""
+    root: str = "runs/compare"
+    """See `name`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Every method is run with each."""
     small: bool = False
     """Give every run its role's --debug size, and take two seeds: to see that all works."""
     threads: PositiveInt = 1
     """Of torch."""
+    wait: bool = False
+    """Where another process makes the same grid, wait for it instead of saying so."""
     progress: bool = True
     """Show progress."""
     policy: PolicyGrid = field(default_factory=PolicyGrid)
@@ -78,7 +80,7 @@ class GridConfig:
         found: list[Cell] = []
         for role, part in self.parts():
             base: Any = getattr(part, "base")  # noqa: B009 — every table has one, of its own type
-            run = replace(base.run, root=folder, progress=self.progress, resume=None)
+            run = replace(base.run, root=folder, progress=False, resume=None)
             found += cells(role, part, self.seeds, run)
         return sorted(found, key=lambda cell: cell.seed)
 

@@ -22,29 +22,36 @@ from understudy.run.errors import RunError, Stopped
 from understudy.run.fields import flatten
 from understudy.run.files import on_disk, replace_file
 from understudy.run.progress import Progress
-from understudy.run.run import FINISHED
+from understudy.run.run import FINISHED, locked
 
 CONFIG = "config.toml"
 
 
 def folder_of(config: GridConfig) -> Path:
     """The grid's directory."""
-    return Path(config.root) / "compare" / config.name
+    return Path(config.root) / config.name
 
 
 def run_grid(config: GridConfig) -> Path:
     """Makes every run that is not there yet, then the table; returns the table's JSON file.
 
     Raises:
-        RunError: a run in the grid's directory was made with other settings.
+        RunError: a run in the grid's directory was made with other settings, or another process
+            is at it.
         Stopped: a signal asked for it; calling the same again goes on.
     """
     config = shrunk(config)
     root = folder_of(config)
-    todo = list(unfinished(config, root))
     torch.set_num_threads(config.threads)
     with on_disk(root):
         root.mkdir(parents=True, exist_ok=True)
+    with locked(root, wait=config.wait):
+        return _run(config, root)
+
+
+def _run(config: GridConfig, root: Path) -> Path:
+    todo = list(unfinished(config, root))
+    with on_disk(root):
         replace_file(root / CONFIG, dump(config).encode())
     total = len(config.cells(str(root)))
     with Progress(

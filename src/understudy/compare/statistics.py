@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from understudy import ops
 
 Floats = NDArray[np.float64]
-Tasks = Sequence[Sequence[float]]
+Tasks = Sequence[Sequence[float] | Floats]
 """By environment, the scores of the runs."""
 Verdict = Literal["better", "worse", "no difference"]
 
@@ -146,5 +146,5 @@ def _least_p(first: Tasks, second: Tasks) -> float:
     return _p_value([[1.0] * len(x) for x in first], [[0.0] * len(y) for y in second])
 
 
-def _iqm(tasks: Sequence[Sequence[float] | Floats]) -> float:
+def _iqm(tasks: Tasks) -> float:
     return ops.iqm(np.concatenate([np.asarray(runs, dtype=np.float64) for runs in tasks]))

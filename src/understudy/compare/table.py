@@ -13,7 +13,7 @@ import numpy as np
 from understudy import ops
 from understudy.compare.rows import Row, read_rows
 from understudy.compare.statistics import ALPHA, RESAMPLES, Tasks, aggregate, differences
-from understudy.compare.text import describe
+from understudy.compare.summary import text
 from understudy.run.errors import RunError
 from understudy.run.files import on_disk, replace_file, write_json
 
@@ -37,7 +37,7 @@ def write_table(folder: Path) -> Path:
     found = table(rows, left_out)
     write_json(folder / TABLE, found)
     with on_disk(folder):
-        replace_file((folder / TABLE).with_suffix(".txt"), (describe(found) + "\n").encode())
+        replace_file((folder / TABLE).with_suffix(".txt"), (text(found) + "\n").encode())
     return folder / TABLE
 
 

@@ -26,7 +26,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -223,12 +223,26 @@ class Run:
         self._signal = number
 
 
-def _lock(path: Path) -> int:
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = False) -> Generator[None]:
+    """Lets this process alone write a directory, for the length of a block.
+
+    Raises:
+        RunError: another one does, and it is not to be waited for.
+    """
+    descriptor = _lock(path, wait=wait)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, *, wait: bool = False) -> int:
     """The descriptor that holds the run; it is given back when it is closed, also by a kill."""
     with on_disk(path):
         descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode() or "unknown"
             os.close(descriptor)

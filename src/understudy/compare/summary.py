@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 LEGEND = """\
@@ -12,7 +13,12 @@ test agrees at 5 %, corrected over all pairs of the table (Holm). area: mean of 
 reached: median spent until the curve came to the best figure without a language model, and how many runs did. Costs: means a run."""
 
 
-def describe(found: Mapping[str, Any]) -> str:
+def describe(file: Path) -> str:
+    """The table that lies beside its JSON file."""
+    return file.with_suffix(".txt").read_text(encoding="utf-8").rstrip()
+
+
+def text(found: Mapping[str, Any]) -> str:
     """The table, for a person."""
     blocks = [_place(place) for place in found["places"]]
     blocks += [_role(role) for role in found["roles"]]

@@ -1,0 +1,90 @@
+"""What each part of the demo shows: the language model's figure, its baselines', and whether they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from understudy.compare.rows import Row, read_rows
+from understudy.compare.statistics import Interval, Verdict, aggregate, differences, disjoint
+from understudy.run.errors import RunError
+from understudy.run.outcome import Cost
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One part's result."""
+
+    role: str
+    env: str
+    unit: str
+    higher_is_better: bool
+    contender: str
+    figure: Interval
+    baselines: dict[str, Interval]
+    """The best of them first."""
+    verdict: Verdict
+    """Against the best of them."""
+    because: str
+    of: str
+    """What the intervals are over."""
+    cost: Cost
+    """Of the contender's runs together."""
+
+
+def shown(folder: Path, contender: str) -> Shown:
+    """The result of a part whose runs are below a directory.
+
+    Args:
+        folder: where they are.
+        contender: whose result it is; everybody else there is a baseline.
+
+    Raises:
+        RunError: it has no finished run there, or nobody to compare with.
+    """
+    rows, _ = read_rows(folder)
+    names = dict.fromkeys(row.contender for row in rows)
+    by_name = {name: [row for row in rows if row.contender == name] for name in names}
+    if contender not in by_name or len(by_name) < 2:
+        raise RunError(f"{folder}: no finished runs of {contender} and of a baseline")
+    mine = by_name.pop(contender)
+    score = mine[0].score
+    figures = {name: _figure(them) for name, them in by_name.items()}
+    order = sorted(figures, key=lambda name: figures[name].value, reverse=score.higher_is_better)
+    verdict, because = _verdict(mine, by_name[order[0]])
+    one = len(mine) == 1
+    return Shown(
+        mine[0].role, mine[0].env, score.unit, score.higher_is_better, contender, _figure(mine),
+        {name: figures[name] for name in order}, verdict, because,
+        f"{score.n} held out, one seed" if one else f"{len(mine)} seeds", _together(mine),
+    )  # fmt: skip
+
+
+def _figure(rows: Sequence[Row]) -> Interval:
+    """Of one run the interval of its own episodes, of several that of the seeds."""
+    if len(rows) > 1:
+        return aggregate([[row.score.value for row in rows]])
+    score = rows[0].score
+    return Interval(score.value, score.low, score.high)
+
+
+def _verdict(mine: Sequence[Row], best: Sequence[Row]) -> tuple[Verdict, str]:
+    higher = mine[0].score.higher_is_better
+    if len(mine) == len(best) == 1:
+        return disjoint(_figure(mine), _figure(best), higher_is_better=higher), ""
+    scores = {
+        name: [[row.score.value for row in rows]] for name, rows in (("mine", mine), ("best", best))
+    }
+    (found,) = differences(scores, higher_is_better=higher)
+    return found.verdict, found.because
+
+
+def _together(rows: Sequence[Row]) -> Cost:
+    costs = [row.cost for row in rows]
+    return Cost(
+        *(
+            sum(getattr(cost, name) for cost in costs)
+            for name in ("calls", "tokens", "usd", "seconds", "cpu")
+        )
+    )
