@@ -1,7 +1,6 @@
 """The demo goes on where it was, and says what came out."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,12 +14,9 @@ from rich.console import Console
 from tests.roles.processes import lines
 from understudy.cli import main
 from understudy.compare.config import GridConfig
-from understudy.compare.statistics import Interval
 from understudy.demo.board import Board, sparkline
 from understudy.demo.config import DemoConfig
 from understudy.demo.parts import Part
-from understudy.demo.summary import describe
-from understudy.demo.verdict import shown
 from understudy.run.config import load
 
 RECIPE = """
@@ -43,9 +39,7 @@ def _demo(tmp_path: Path, *more: str) -> list[str]:
     return ["demo", *more, "--debug", *recipe, "--root", str(tmp_path), "--jobs", "1"]
 
 
-def test_a_killed_and_an_interrupted_demo_go_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_killed_and_an_interrupted_demo_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     args = _demo(tmp_path)
     root = tmp_path / "demo"
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
@@ -83,9 +77,7 @@ def _lines(root: Path) -> int:
     return sum(lines(file) for file in root.rglob("metrics.jsonl"))
 
 
-def test_a_part_that_fails_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_part_that_fails_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     args = _demo(tmp_path, "teacher")
     (tmp_path / "recipe.toml").write_text(RECIPE.replace("SimpleDoorKey", "SimpleDorKey"))
     assert main([*args, "--progress", "false"]) == 2

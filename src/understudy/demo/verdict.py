@@ -44,10 +44,16 @@ def shown(folder: Path, contender: str) -> Shown:
         RunError: it has no finished run there, or nobody to compare with.
     """
     rows, _ = read_rows(folder)
+    names = {row.contender for row in rows}
+    if contender not in names or len(names) < 2:
+        raise RunError(f"{folder}: no finished runs of {contender} and of a baseline")
+    return compared(rows, contender)
+
+
+def compared(rows: Sequence[Row], contender: str) -> Shown:
+    """The result of some runs of one role in one environment; see `shown`."""
     names = dict.fromkeys(row.contender for row in rows)
     by_name = {name: [row for row in rows if row.contender == name] for name in names}
-    if contender not in by_name or len(by_name) < 2:
-        raise RunError(f"{folder}: no finished runs of {contender} and of a baseline")
     mine = by_name.pop(contender)
     score = mine[0].score
     figures = {name: _figure(them) for name, them in by_name.items()}
