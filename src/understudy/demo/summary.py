@@ -13,7 +13,7 @@ DID: Mapping[str, str] = {
     "policy": "the model acts: trained by reinforcement learning on its own answers",
     "teacher": "the model advises a small PPO student; beside it PPO alone, for as many steps",
     "optimizer": "the model proposes a controller's first parameters, CMA-ES refines them; for as many episodes",
-    "world_model": "the model's body is the memory of a world model; beside it the same without memory",
+    "world_model": "a language model's body, from scratch, is the memory of a world model; beside it the same with a window of one step",
     "simulator": "the model plays the people of a study from aggregates; beside it statistical simulators",
 }
 """What a language model does in each role."""
