@@ -177,7 +177,7 @@ def test_an_interrupt_before_a_run_has_begun(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_dispatch", interrupt)
+    monkeypatch.setattr(cli, "dispatch", interrupt)
     assert main([]) == 130
     assert capsys.readouterr().err == "understudy: interrupted\n"
 

@@ -321,7 +321,7 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     0 is success, 2 an error of the user's, 130 and 143 an end by SIGINT and SIGTERM.
     """
     try:
-        made = _dispatch(list(sys.argv[1:] if argv is None else argv), commands)
+        made = dispatch(list(sys.argv[1:] if argv is None else argv), commands)
         if made is not None:
             print(made)
         sys.stdout.flush()
@@ -338,7 +338,8 @@ def main(argv: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     return 0
 
 
-def _dispatch(args: list[str], commands: Mapping[str, Command]) -> Path | None:
+def dispatch(args: list[str], commands: Mapping[str, Command] = COMMANDS) -> Path | None:
+    """Runs one command; returns the path of what it made, if any."""
     if args[:1] == ["--version"]:
         print(f"understudy {__version__}")
         return None
