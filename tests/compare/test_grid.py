@@ -156,6 +156,8 @@ def test_a_run_of_other_settings_is_refused(recipe: Path, whole: Path):
         (["--teacher.envs", '["SimpleDoorKey"]', "--teacher.seeds", "[-1]"], "below 0"),
         (["--policy.envs", '["gsm8k"]', "--policy.lms", "[]"], "policy.lms"),
         (["--world_model.envs", '["CartPole-v1"]', "--world_model.cores", '["llama@0"]'], "window"),
+        (["--world_model.envs", '["CartPole-v1"]', "--world_model.cores", '["gru@4"]'], "GRUs"),
+        (["--world_model.envs", '["x"]', "--world_model.base.body.window", "4"], "CORE@N"),
     ],
 )
 def test_grids_that_mean_nothing_are_refused(args, words):

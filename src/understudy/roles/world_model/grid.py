@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from understudy.roles.world_model.config import WorldModelConfig
-from understudy.roles.world_model.cores.spec import parse_core
+from understudy.roles.world_model.config import BodyConfig, WorldModelConfig
+from understudy.roles.world_model.cores.spec import RECURRENT, parse_core
 from understudy.run.config import ConfigError, RunConfig
 
 
@@ -26,12 +26,16 @@ class WorldModelGrid:
     """What all runs share."""
 
     def check(self) -> None:
-        """Rejects what is no core, or no window."""
+        """Rejects what is no core, or no window, and a window that its core's name does not tell."""
+        if self.base.body.window != BodyConfig().window:
+            raise ConfigError("world_model.base.body.window: write CORE@N among the cores instead")
         for core in self.cores:
             name, _, window = core.partition("@") if not core.startswith("hf:") else (core, "", "")
             parse_core(name)
-            if window and (not window.isdecimal() or int(window) < 1):
-                raise ConfigError(f"world_model.cores: {core}: a window is an integer ≥ 1")
+            if window and (not window.isdecimal() or int(window) < 1 or name in RECURRENT):
+                raise ConfigError(
+                    f"world_model.cores: {core}: a window is an integer ≥ 1, and GRUs have none"
+                )
 
     @property
     def contenders(self) -> Sequence[str]:
