@@ -1,9 +1,8 @@
 """The demo goes on where it was, and says what came out."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from io import StringIO
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.roles.processes import lines
+from tests.roles.processes import lines, started
 from understudy.cli import main
 from understudy.compare.config import GridConfig
 from understudy.demo.board import Board, sparkline
@@ -39,24 +38,20 @@ def _demo(tmp_path: Path, *more: str) -> list[str]:
     return ["demo", *more, "--debug", *recipe, "--root", str(tmp_path), "--jobs", "1"]
 
 
-def test_a_killed_and_an_interrupted_demo_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_killed_and_an_interrupted_demo_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     args = _demo(tmp_path)
     root = tmp_path / "demo"
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        before = _lines(root)
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "understudy.cli", *args], stderr=subprocess.PIPE, text=True
-        )
-        while _lines(root) <= before and demo.poll() is None:
+        before, demo = _lines(root), started(args)
+        while _lines(root) <= before and os.waitpid(demo, os.WNOHANG) == (0, 0):
             time.sleep(0.01)
-        demo.send_signal(number)
-        _, said = demo.communicate()
-        assert demo.returncode == code, said
+        os.kill(demo, number)
+        assert os.waitstatus_to_exitcode(os.waitpid(demo, 0)[1]) == code
         if number == signal.SIGINT:
-            assert "the same command goes on" in said
+            assert "the same command goes on" in capfd.readouterr().err
         assert not (root / "demo.json").exists()
     assert main(args) == 0
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert "optimizer  done  100%" in said.err
     for role in ("teacher", "optimizer"):
         assert f"{role}: the model" in said.out
@@ -70,7 +65,7 @@ def test_a_killed_and_an_interrupted_demo_go_on(tmp_path: Path, capsys: pytest.C
     logs = {file: file.stat().st_mtime_ns for file in root.rglob("*.txt")}
     assert main([*args, "--progress", "false"]) == 0
     assert {file: file.stat().st_mtime_ns for file in root.rglob("*.txt")} == logs
-    assert capsys.readouterr().out == said.out
+    assert capfd.readouterr().out == said.out
 
 
 def _lines(root: Path) -> int:
