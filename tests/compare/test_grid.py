@@ -165,6 +165,13 @@ def test_grids_that_mean_nothing_are_refused(args, words):
         load(GridConfig, args)
 
 
+def test_a_typo_in_a_model_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["--teacher.envs", '["SimpleDoorKey"]', "--teacher.lms", '["pockett"]']
+    assert command(["compare", *words, "--root", str(tmp_path)]) == 2
+    assert "pockett" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_grid_reads_back_and_small_is_small():
     given = ["--teacher.envs", '["SimpleDoorKey"]', "--debug"]
     config = load(GridConfig, given)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
+from understudy.lm.spec import parse_spec
 from understudy.roles.optimizer.grid import OptimizerGrid
 from understudy.roles.policy.grid import PolicyGrid
 from understudy.roles.simulator.grid import SimulatorGrid
@@ -63,6 +64,8 @@ class GridConfig:
             for key, given in (("methods", part.contenders), ("lms", part.lms)):
                 if not given or len(set(given)) < len(given):
                     raise ConfigError(f"{role}.{key}: at least one, and none twice")
+            for lm in part.lms:
+                parse_spec(lm)  # a typo costs nothing: no run has begun
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """The roles that take part, with their tables."""

@@ -116,7 +116,8 @@ class Board:
         if found is not None:
             name, best = next(iter(found.baselines.items()))
             figure = f"{_shown(found.figure)}, {name} {_shown(best)}: {found.verdict}"
-        curve = sparkline(part.learning().points)
+        points = part.learning().points
+        curve = f"{sparkline(points)} {points[-1][1]:.3g}" if points else ""
         return [part.role, state, f"{share:4.0%}", left, curve, figure]
 
 
