@@ -48,3 +48,11 @@ def test_a_tie_and_too_few_seeds_are_no_difference():
     found = compared(few, "lm")
     assert found.verdict == "no difference"
     assert "so few runs" in found.because
+
+
+def test_baselines_share_the_chance_of_an_error():
+    rows = [_row("lm", i / 10, i) for i in range(4)] + [_row("a", 1 + i / 10, i) for i in range(4)]
+    assert compared(rows, "lm").verdict == "worse"
+    # The same beside another one: p 2/70 counts three times, as in the part's table.
+    rows += [_row("b", i / 10, i) for i in range(4)]
+    assert compared(rows, "lm").verdict == "no difference"

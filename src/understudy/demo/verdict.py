@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +54,11 @@ def compared(rows: Sequence[Row], contender: str) -> Shown:
     """The result of some runs of one role in one environment; see `shown`."""
     names = dict.fromkeys(row.contender for row in rows)
     by_name = {name: [row for row in rows if row.contender == name] for name in names}
-    mine = by_name.pop(contender)
+    mine = by_name[contender]
     score = mine[0].score
-    figures = {name: _figure(them) for name, them in by_name.items()}
+    figures = {name: _figure(them) for name, them in by_name.items() if name != contender}
     order = sorted(figures, key=lambda name: figures[name].value, reverse=score.higher_is_better)
-    verdict, because = _verdict(mine, by_name[order[0]])
+    verdict, because = _verdict(by_name, contender, order[0])
     one = len(mine) == 1
     return Shown(
         mine[0].role, mine[0].env, score.unit, score.higher_is_better, contender, _figure(mine),
@@ -75,14 +75,19 @@ def _figure(rows: Sequence[Row]) -> Interval:
     return Interval(score.value, score.low, score.high)
 
 
-def _verdict(mine: Sequence[Row], best: Sequence[Row]) -> tuple[Verdict, str]:
-    higher = mine[0].score.higher_is_better
-    if len(mine) == len(best) == 1:
-        return disjoint(_figure(mine), _figure(best), higher_is_better=higher), ""
-    scores = {
-        name: [[row.score.value for row in rows]] for name, rows in (("mine", mine), ("best", best))
-    }
-    (found,) = differences(scores, higher_is_better=higher)
+def _verdict(by_name: Mapping[str, Sequence[Row]], mine: str, best: str) -> tuple[Verdict, str]:
+    """As the part's table has it, corrected over all pairs; of single runs by their intervals."""
+    higher = by_name[mine][0].score.higher_is_better
+    if len(by_name[mine]) == len(by_name[best]) == 1:
+        first, second = _figure(by_name[mine]), _figure(by_name[best])
+        return disjoint(first, second, higher_is_better=higher), ""
+    order = [mine, *(name for name in by_name if name != mine)]
+    scores = {name: [[row.score.value for row in by_name[name]]] for name in order}
+    found = next(
+        pair
+        for pair in differences(scores, higher_is_better=higher)
+        if (pair.first, pair.second) == (mine, best)
+    )
     return found.verdict, found.because
 
 
