@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test check bench clean
 
-demo: $(VENV)/.installed ## train the bundled model by RL, offline, and show what it learnt
-	$(BIN)/understudy policy train --config recipes/demo.toml
+demo: $(VENV)/.installed ## all five roles on the bundled model, offline; called again, it continues
+	$(BIN)/understudy demo
 
 test: $(VENV)/.installed-test ## every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS) # two workers, a thread each
@@ -31,7 +31,7 @@ bench: $(VENV)/.installed-bench ## the README's numbers, peers side by side
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -q -c constraints.txt -e .[lora]
+	$(BIN)/python -m pip install -q -c constraints.txt -e .[lora,search]
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

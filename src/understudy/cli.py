@@ -36,12 +36,15 @@ class Command:
     """Whether `understudy resume` calls it again; its configuration then has a `run`."""
 
 
-# ---- roles --------------------------------------------------------------------------------------
+def _module(room: str, part: str) -> Any:
+    """A module of a role, or of what stands above the roles."""
+    parent = "understudy" if room in ("compare", "demo") else "understudy.roles"
+    return import_module(f"{parent}.{room}.{part}")
 
 
 def _config(role: str, name: str) -> Callable[[], type]:
     """The configuration class `name` of `roles.ROLE.config`."""
-    return lambda: getattr(import_module(f"understudy.roles.{role}.config"), name)
+    return lambda: getattr(_module(role, "config"), name)
 
 
 def _command(
@@ -63,8 +66,8 @@ def _command(
         for text in (*texts, getattr(getattr(base, "reward", None), "judge", None)):
             if isinstance(text, str):
                 parse_spec(text)
-        made = getattr(import_module(f"understudy.roles.{role}.commands"), name)(config)
-        summary = import_module(f"understudy.roles.{role}.summary")
+        made = getattr(_module(role, "commands"), name)(config)
+        summary = _module(role, "summary")
         if describe is not None:
             print(getattr(summary, describe)(made))
         if picture is not None:
@@ -73,6 +76,11 @@ def _command(
         return made if isinstance(made, Path) else None
 
     return run
+
+
+def _above(room: str, summary: str, config: str, run: str) -> Command:
+    """A command of what stands above the roles."""
+    return Command(summary, _config(room, config), _command(room, run, "describe"))
 
 
 def _draw(curves: Mapping[str, Any], out: Path, ylabel: str, options: Any = None) -> None:
@@ -100,9 +108,6 @@ def _dreaming(config: Any) -> Path | None:
         dream, out = load_dream(made), made / "media/dream.png"
         _show(lambda: draw_dream(dream.actual, dream.dreamt, dream.seen, out))
     return made
-
-
-# ---- what is not a role -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -161,9 +166,8 @@ class EnvListConfig:
 def _env_list(_: EnvListConfig) -> None:
     from understudy.envs.registry import names
 
-    print(
-        "\n".join([*names(), "reasoning-gym/NAME", "propose/GYMNASIUM_ID", "simulate/STUDY.toml"])
-    )
+    others = ("reasoning-gym/NAME", "propose/GYMNASIUM_ID", "simulate/STUDY.toml")
+    print("\n".join([*names(), *others]))
 
 
 @dataclass(frozen=True)
@@ -301,6 +305,9 @@ COMMANDS: dict[str, Command] = {
         _config("world_model", "CompareConfig"),
         _command("world_model", "run_compare", "describe_comparison", "curves"),
     ),
+    "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
+    "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
+    "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
     "lm check": Command("See that a model keeps its promises.", lambda: LMCheckConfig, _lm_check),
     "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
     "env check": Command("See that an environment is sound.", lambda: EnvCheckConfig, _env_check),
@@ -376,21 +383,13 @@ _RESUME = Command("Continue a run from its newest checkpoint.", lambda: object, 
 def _usage(commands: Mapping[str, Command]) -> str:
     width = max(len(name) for name in commands)
     lines = [f"  {name:{width}}  {command.summary}" for name, command in commands.items()]
-    return "\n".join(
-        [
-            "usage: understudy COMMAND …",
-            "",
-            *lines,
-            "",
-            "understudy COMMAND --help tells its settings.",
-        ]
-    )
+    end = "understudy COMMAND --help tells its settings."
+    return "\n".join(["usage: understudy COMMAND …", "", *lines, "", end])
 
 
 def _unknown(args: Sequence[str], commands: Mapping[str, Command]) -> str:
     name = " ".join(word for word in args[:2] if not word.startswith("-"))
-    names = [*commands, "resume"]
-    close = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
+    close = difflib.get_close_matches(name, [*commands, "resume"], 1) or difflib.get_close_matches(
         args[0], [known.split()[0] for known in names], 1
     )
     hint = f"did you mean '{close[0]}'?" if close else "understudy --help lists the commands"

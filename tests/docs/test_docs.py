@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from understudy.cli import COMMANDS, main
+from understudy.compare.config import GridConfig
 from understudy.envs.control.vector import Arena
 from understudy.envs.grid import layouts
 from understudy.envs.search.policies import Scale
@@ -27,7 +28,7 @@ from understudy.run.fields import leaves
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECIPES = {
-    "demo": PolicyConfig,
+    "grid": GridConfig,
     "propose": PolicyConfig,
     "compare": CompareConfig,
     "pocket": PretrainConfig,
@@ -54,9 +55,11 @@ def test_there_are_commands_to_run():
 @pytest.mark.parametrize("line", commands())
 def test_documented_commands_run(line: str, tmp_path: Path):
     words = shlex.split(line.split("#")[0])[1:]
-    known = leaves(COMMANDS[" ".join(words[:2])].config())
-    run = "--run" if "run.root" in known else "--base.run"
-    assert main([*words, "--debug", f"{run}.root", str(tmp_path), f"{run}.progress", "false"]) == 0
+    name = next(name for n in (2, 1) if (name := " ".join(words[:n])) in COMMANDS)
+    known = leaves(COMMANDS[name].config())
+    run = next(place for place in ("run.", "base.run.", "") if f"{place}root" in known)
+    quiet = [f"--{run}root", str(tmp_path), f"--{run}progress", "false"]
+    assert main([*words, "--debug", *quiet]) == 0
 
 
 def blocks() -> list[str]:
@@ -96,12 +99,6 @@ def test_the_snippet_replays_a_found_policy(
         policy = build_policy(shape, arena, scale)
         played = arena.play(policy.bind(np.array([saved["point"]])), [0])
     assert replayed == pytest.approx(played.returns[0, 0], rel=1e-4)
-
-
-def test_the_demo_recipe_runs(tmp_path: Path):
-    words = ["policy", "train", "--config", str(ROOT / "recipes/demo.toml"), "--debug"]
-    small = ["--iterations", "2", "--eval_problems", "8", "--prompts", "2", "--group", "2"]
-    assert main([*words, *small, "--run.root", str(tmp_path), "--run.progress", "false"]) == 0
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda p: p.stem)

@@ -34,8 +34,8 @@ def test_the_bundled_model_teaches_the_door_key(tmp_path: Path):
     (found,) = summary.curve(first)
     assert found["test/episodes"] == 100
     assert found["test/success"] >= 0.95
-    spent = summary.cost(first)
+    spent = summary.asked(first)
     assert 1 <= spent["calls"] <= 6
     assert spent["fallbacks"] == 0
-    assert summary.cost(second)["calls"] == 0
+    assert summary.asked(second)["calls"] == 0
     assert summary.curve(second) == summary.curve(first)

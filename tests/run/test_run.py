@@ -50,7 +50,7 @@ def test_layout(tmp_path: Path) -> None:
     names = {p.name for p in path.iterdir() if "tfevents" not in p.name}
     assert names == {
         ".lock", "config.toml", "run.json", "metrics.jsonl", "timing.jsonl",
-        "checkpoints", "lm", "episodes", "media",
+        "checkpoints", "lm", "episodes", "media", "finished",
     }  # fmt: skip
     assert load(ToyConfig, ["--config", str(path / "config.toml")]) == config
     info = read_info(path)

@@ -307,6 +307,28 @@ class Ledger:
             self.export()
 
 
+def read_usage(path: Path) -> Usage:
+    """What a `ledger.json` says was spent; nothing where there is none.
+
+    Raises:
+        LMError: it is no ledger.
+    """
+    if not path.is_file():
+        return Usage()
+    try:
+        books: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Usage(
+            calls=books["done"] + books["unknown"],
+            cached_calls=books["cached"],
+            prompt_tokens=books["prompt_tokens"],
+            completion_tokens=books["completion_tokens"],
+            seconds=books["seconds"],
+            usd=books["usd"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LMError(f"{path}: not a ledger: {error}") from error
+
+
 def _add(db: sqlite3.Connection, model: str, state: str, *amounts: float) -> None:
     db.execute("INSERT OR IGNORE INTO totals VALUES (?, ?, 0, 0, 0, 0.0, 0, 0)", (model, state))
     db.execute(

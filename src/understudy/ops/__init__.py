@@ -27,7 +27,19 @@ from understudy.ops.returns import (
     gae,
     lambda_returns,
 )
-from understudy.ops.stats import bootstrap_ci, iqm, mcnemar, pass_at_k, wilson
+from understudy.ops.stats import (
+    bootstrap_ci,
+    holm,
+    iqm,
+    mann_whitney,
+    mcnemar,
+    mean_over_steps,
+    pass_at_k,
+    performance_profile,
+    probability_of_improvement,
+    stratified_bootstrap_ci,
+    wilson,
+)
 from understudy.ops.symlog import (
     even_bins,
     expected,
@@ -42,9 +54,10 @@ from understudy.ops.value_loss import value_loss
 __all__ = [
     "Divergence", "aggregate", "balanced_kl", "batch_baseline", "bootstrap_ci",
     "bootstrapped_returns", "denominator", "discounted_returns", "distillation", "divergence",
-    "entropy", "even_bins", "expected", "full_kl", "gae", "group_relative", "iqm", "k1", "k2", "k3",
-    "kl_to_go", "lambda_returns", "leave_one_out", "mcnemar", "pad_ragged", "pass_at_k", "ppo_clip",
-    "reinforce", "sample_one_hot", "selective_log_softmax", "signal_groups",
-    "stepwise_leave_one_out", "straight_through", "symexp", "symexp_bins", "symlog",
+    "entropy", "even_bins", "expected", "full_kl", "gae", "group_relative", "holm", "iqm", "k1", "k2",
+    "k3", "kl_to_go", "lambda_returns", "leave_one_out", "mann_whitney", "mcnemar",
+    "mean_over_steps", "pad_ragged", "pass_at_k", "performance_profile", "ppo_clip",
+    "probability_of_improvement", "reinforce", "sample_one_hot", "selective_log_softmax",
+    "signal_groups", "stepwise_leave_one_out", "straight_through", "stratified_bootstrap_ci", "symexp", "symexp_bins", "symlog",
     "token_logprobs", "two_hot", "two_hot_loss", "unimix", "value_loss", "whiten", "wilson",
 ]  # fmt: skip

@@ -121,6 +121,113 @@ def iqm(values: Sequence[float] | Floats) -> float:
     return float(ordered[cut : len(ordered) - cut].mean())
 
 
+def stratified_bootstrap_ci(
+    groups: Sequence[Sequence[Sequence[float] | Floats]],
+    statistic: Callable[[Sequence[Sequence[Floats]]], float],
+    rng: np.random.Generator,
+    n: int = 2000,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a statistic when runs are drawn anew, within each task and method.
+
+    Stratified bootstrap of Agarwal et al. 2021 (arXiv 2108.13264, section 4.1): every stratum keeps
+    its number of runs, so that no resample lacks a task.
+
+    Args:
+        groups: by method, by task, the scores of the runs.
+        statistic: from resampled `groups` to a number.
+        rng: where the resamples come from.
+        n: how many resamples.
+        confidence: the share of them inside the interval.
+
+    Raises:
+        ValueError: a stratum without scores, no resamples, or not 0 < confidence < 1.
+    """
+    strata = [[np.asarray(runs, dtype=np.float64) for runs in tasks] for tasks in groups]
+    if not strata or not all(tasks and all(len(runs) for runs in tasks) for tasks in strata):
+        raise ValueError("stratified_bootstrap_ci: a stratum has no scores")
+    if n < 1:
+        raise ValueError(f"stratified_bootstrap_ci: {n} resamples; there must be at least 1")
+    _check_confidence("stratified_bootstrap_ci", confidence)
+    drawn = [
+        statistic([[r[rng.integers(len(r), size=len(r))] for r in tasks] for tasks in strata])
+        for _ in range(n)
+    ]
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def probability_of_improvement(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> float:
+    """P(X > Y) + P(X = Y)/2 for a run of each of two methods (arXiv 2108.13264, section 4.3).
+
+    The Mann-Whitney statistic U divided by the number of pairs; over several tasks take the mean.
+
+    Raises:
+        ValueError: one of them has no scores.
+    """
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if not len(a) or not len(b):
+        raise ValueError("probability_of_improvement: a method has no scores")
+    pairs = a[:, None] - b[None, :]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+
+
+def performance_profile(
+    scores: Sequence[float] | Floats, thresholds: Sequence[float] | Floats
+) -> list[float]:
+    """The share of runs that score above each threshold (arXiv 2108.13264, equation 2).
+
+    Raises:
+        ValueError: no scores.
+    """
+    values = np.asarray(scores, dtype=np.float64).ravel()
+    if not len(values):
+        raise ValueError("performance_profile: no scores")
+    return [float((values > threshold).mean()) for threshold in thresholds]
+
+
+def mann_whitney(x: Sequence[float] | Floats, y: Sequence[float] | Floats) -> float:
+    """Two-sided p of the rank-sum test, exact also with ties (Mann & Whitney 1947).
+
+    Every way of dividing the pooled scores into groups of these sizes is as likely; p is the share
+    of those whose U is at least as far from its mean. Counted over sums of doubled mid-ranks.
+
+    Raises:
+        ValueError: one of them has no scores.
+    """
+    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if not len(a) or not len(b):
+        raise ValueError("mann_whitney: a method has no scores")
+    pooled = np.concatenate([a, b])
+    below = (pooled[:, None] > pooled[None, :]).sum(1)
+    same = (pooled[:, None] == pooled[None, :]).sum(1)
+    ranks: list[int] = (2 * below + same + 1).tolist()
+    ways = [{0: 1}, *({} for _ in a)]
+    for rank in ranks:
+        for size in range(len(a), 0, -1):
+            for total, count in ways[size - 1].items():
+                ways[size][total + rank] = ways[size].get(total + rank, 0) + count
+    middle = len(a) * (len(pooled) + 1)
+    far = abs(sum(ranks[: len(a)]) - middle)
+    extreme = sum(count for total, count in ways[-1].items() if abs(total - middle) >= far)
+    return extreme / math.comb(len(pooled), len(a))
+
+
+def mean_over_steps(curve: Sequence[tuple[float, float]], until: float) -> float:
+    """The area under a learning curve over its width: the mean score of the first `until` steps.
+
+    Trapezoids between the points; before the first it is the first's value, after the last the last's.
+
+    Raises:
+        ValueError: no points, or `until` is not above 0.
+    """
+    if not curve or not until > 0:
+        raise ValueError(f"mean_over_steps: {len(curve)} points until {until}")
+    steps, values = np.array(curve, dtype=np.float64).T
+    grid = np.union1d(steps[(steps > 0) & (steps < until)], [0.0, until])
+    return float(np.trapezoid(np.interp(grid, steps, values), grid) / until)
+
+
 def _check_confidence(name: str, confidence: float) -> None:
     if not 0 < confidence < 1:
         raise ValueError(f"{name}: confidence is {confidence}; it must be between 0 and 1")

@@ -5,7 +5,7 @@ configuration class may have
 
 - `DEBUG`, a ClassVar mapping of dotted field to the value it takes under `--debug`;
 - `POSITIONAL`, a ClassVar tuple of fields that may be given without their flag, in that order
-  (the last takes all that is left if it is a tuple);
+  (the last takes all that is left if it is a tuple); `config` stands for `--config FILE`;
 - `check(self)`, which raises `ConfigError` for combinations that are impossible;
 - `MAY_CHANGE`, a ClassVar tuple of fields that a resumed run may have changed (see `run.run`).
 """
@@ -304,6 +304,9 @@ class _Flags:
         for path in self.positional:
             if not loose:
                 return
+            if path == "config":
+                self._flag("--config", [loose.pop(0)], given)
+                continue
             if describe(self.schema[path].bare).startswith("a list"):
                 given.values.insert(0, (path, json.dumps(loose)))
                 return

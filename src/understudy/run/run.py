@@ -25,7 +25,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -42,6 +43,8 @@ from understudy.run.metrics import Metrics, check_logger
 from understudy.run.seed import Seeds
 
 FOLDERS = ("checkpoints", "lm", "episodes", "media")
+FINISHED = "finished"
+"""An empty file in the directory of a run whose command came to its end."""
 NEEDED_BYTES = 64_000_000
 log = logging.getLogger("understudy")
 
@@ -63,6 +66,7 @@ class Run:
         self.seeds = Seeds(self.info.seed)
         self._signal: int | None = None
         self._handlers: dict[int, Any] = {}
+        self._clocks = time.monotonic(), time.process_time()
         if self.info.threads != checkpoints.threads():
             log.warning(
                 "%s: started with %d threads and now has %d, so its numbers may differ in the last bits",
@@ -100,12 +104,14 @@ class Run:
             run = cls(Path(run_config.resume), run_config, flatten(config))
             try:
                 _adopt(run.path, config)
+                with on_disk(run.path):
+                    (run.path / FINISHED).unlink(missing_ok=True)
             except BaseException:
                 run.close()
                 raise
             return run
         now = datetime.now(UTC)
-        parent = Path(run_config.root) / role / (_slug(env) or "env")
+        parent = folder(run_config.root, role, env)
         with on_disk(parent):
             parent.mkdir(parents=True, exist_ok=True)
             require_space(parent, NEEDED_BYTES)
@@ -154,6 +160,9 @@ class Run:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
+        if self._signal is None and error is None:
+            with on_disk(self.path):
+                replace_file(self.path / FINISHED, b"")
         self.close()
         if self._signal is not None and error is None:
             name = signal.Signals(self._signal).name
@@ -174,8 +183,13 @@ class Run:
     def log(
         self, step: int, metrics: Mapping[str, float], timing: Mapping[str, float] | None = None
     ) -> None:
-        """One line of metrics; what a clock measured goes to `timing`. See `Metrics.log`."""
-        self.metrics.log(step, metrics, timing)
+        """One line of metrics; what a clock measured goes to `timing`. See `Metrics.log`.
+
+        Every line of timing has the seconds and processor seconds since the line before it.
+        """
+        before, self._clocks = self._clocks, (time.monotonic(), time.process_time())
+        wall, cpu = (now - then for now, then in zip(self._clocks, before, strict=True))
+        self.metrics.log(step, metrics, {**(timing or {}), "run/seconds": wall, "run/cpu": cpu})
 
     def checkpoint(
         self,
@@ -209,12 +223,26 @@ class Run:
         self._signal = number
 
 
-def _lock(path: Path) -> int:
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = False) -> Generator[None]:
+    """Lets this process alone write a directory, for the length of a block.
+
+    Raises:
+        RunError: another one does, and it is not to be waited for.
+    """
+    descriptor = _lock(path, wait=wait)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, *, wait: bool = False) -> int:
     """The descriptor that holds the run; it is given back when it is closed, also by a kill."""
     with on_disk(path):
         descriptor = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode() or "unknown"
             os.close(descriptor)
@@ -224,8 +252,10 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _slug(env: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", env).strip("-.")[:80]
+def folder(root: str | Path, role: str, env: str) -> Path:
+    """Where the runs of a role in an environment are."""
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", env).strip("-.")[:80]
+    return Path(root) / role / (slug or "env")
 
 
 def _new_folder(parent: Path, name: str | None, default: str) -> Path:

@@ -86,7 +86,7 @@ def test_a_closed_gate_ends_the_teaching(tmp_path, monkeypatch):
 def test_the_second_run_makes_no_call(tmp_path):
     settings = config(tmp_path, lm="pocket", advice=AdviceConfig(who="lm"), steps=64)
     first, second = commands.run_train(settings), commands.run_train(settings)
-    one, two = summary.cost(first), summary.cost(second)
+    one, two = summary.asked(first), summary.asked(second)
     assert one["calls"] == one["texts"] > 0
     assert (two["calls"], two["tokens"]) == (0, 0)
     assert two["texts"] == one["texts"]

@@ -85,7 +85,7 @@ class TMaze(gymnasium.Env[Any, Any]):
         return self._see(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """As gymnasium.Env's; `info["success"]` at the end."""
+        """As gymnasium.Env's; `info["success"]` is false as long as the right turn is not taken."""
         self.time += 1
         turned = int(action) != FORWARD
         junction = self.place == self.length
@@ -93,9 +93,9 @@ class TMaze(gymnasium.Env[Any, Any]):
             right = int(action) == self.side
             return self._see(), PRIZE if right else -COST, True, False, {"success": right}
         if junction or turned:
-            return self._see(), -COST, False, False, {}
+            return self._see(), -COST, False, False, {"success": False}
         self.place += 1
-        return self._see(), 0.0, False, False, {}
+        return self._see(), 0.0, False, False, {"success": False}
 
     def _see(self) -> Any:
         junction = self.place == self.length

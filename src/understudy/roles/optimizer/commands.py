@@ -63,6 +63,12 @@ def run_compare(config: CompareConfig) -> Path:
     return out
 
 
+def play(method: str, config: OptimizerConfig) -> Path:
+    """One run of a grid; returns its directory."""
+    del method
+    return run_train(config)
+
+
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """A saved policy's mean return on fresh episodes, with an interval, and a video if asked for.
 

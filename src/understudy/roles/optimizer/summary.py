@@ -9,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from understudy.lm.ledger import read_usage
+from understudy.roles.optimizer.config import OptimizerConfig
+from understudy.roles.optimizer.grid import contender as of_settings
 from understudy.roles.optimizer.history import counts
 from understudy.roles.optimizer.trials import read_trials
+from understudy.run.cell import Contender
+from understudy.run.config import load
+from understudy.run.metrics import read
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 FIRST = 100
 """Evaluations over which the area under a curve is taken."""
@@ -19,6 +26,46 @@ _REMEDIES = {
     "lm-clipped": "cut to their bounds",
     "lm-fallback": "sampled for want of a usable answer",
 }
+
+
+def contender(run: Path) -> Contender:
+    """The proposer, and the model that it asked."""
+    return of_settings(_settings(run))
+
+
+def score(run: Path) -> Score | None:
+    """Return of the winner on episodes that no search saw."""
+    if not (run / "result.json").is_file():
+        return None
+    found = json.loads((run / "result.json").read_text(encoding="utf-8"))["held_out"]
+    return Score(found["mean"], found["low"], found["high"], found["episodes"], "return")
+
+
+def beside(run: Path) -> dict[str, Score]:
+    """Nothing: other proposers are runs of their own."""
+    del run
+    return {}
+
+
+def learning(run: Path) -> Learning:
+    """Return of the best so far, on the search's own episodes, by episodes spent."""
+    rows = read(run / "metrics.jsonl")
+    return Learning("episodes", [(row["episodes"], row["best"]) for row in rows])
+
+
+def cost(run: Path) -> Cost:
+    """By the ledger."""
+    return priced(run, read_usage(run / "lm" / "ledger.json"))
+
+
+def share_done(run: Path) -> float:
+    """By episodes."""
+    rows = read(run / "metrics.jsonl")
+    return rows[-1]["episodes"] / _settings(run).budget.episodes if rows else 0.0
+
+
+def _settings(run: Path) -> OptimizerConfig:
+    return load(OptimizerConfig, ["--config", str(run / "config.toml")])
 
 
 def describe(run: Path) -> str:

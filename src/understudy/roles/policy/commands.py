@@ -23,6 +23,7 @@ from understudy.roles.policy.config import (
     PolicyConfig,
     PretrainConfig,
 )
+from understudy.roles.policy.grid import SUPERVISED
 from understudy.roles.policy.pretrain import make_corpus, pretrain
 from understudy.roles.policy.setup import Setting, make_setting
 from understudy.roles.policy.summary import before_after
@@ -108,6 +109,11 @@ def run_compare(config: CompareConfig) -> Path:
     return out
 
 
+def play(method: str, config: PolicyConfig) -> Path:
+    """One run of a grid; returns its directory."""
+    return _supervised(config) if method == SUPERVISED else run_train(config)
+
+
 def run_grade(config: GradeConfig) -> Path:
     """Writes the rows of a file back with `correct` (true, false, null) and the value read."""
     grade = make_grader(config.env)
@@ -144,7 +150,7 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
     """One algorithm with one seed, before and after, in a run directory of its own."""
     run_config = replace(base.run, name=f"{base.run.name or 'compare'}-{algorithm}-s{seed}")
     config = replace(base, seed=seed, run=run_config)
-    if algorithm == "supervised":
+    if algorithm == SUPERVISED:
         path = _supervised(replace(config, warm_start=config.iterations))
     else:
         path = run_train(replace(config, algorithm=algorithm))
@@ -155,7 +161,8 @@ def _supervised(config: PolicyConfig) -> Path:
     """The baseline without RL: as many updates on as many worked answers."""
     setting = _setting(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
-    with _open_run("supervised", config.env, config) as run:
+    with _open_run(SUPERVISED, config.env, config) as run:
+        run.restore()  # it has no checkpoints: one that was stopped begins anew
         run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))
         warm_start(
             lm, setting.train, setting.prompt, config, batch_size=config.prompts * config.group

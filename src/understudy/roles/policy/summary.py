@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from understudy import ops
+from understudy.roles.policy.config import PolicyConfig
+from understudy.roles.policy.grid import SUPERVISED
+from understudy.run.cell import Contender
+from understudy.run.config import load
+from understudy.run.info import read_info
 from understudy.run.metrics import read
+from understudy.run.outcome import Cost, Learning, Score, priced
+from understudy.types import Usage
 
 CAUSES = ("format", "arithmetic", "reasoning", "unreadable")
 SETS = {"test": "held out", "hard": "harder", "sampled": "sampled"}
@@ -24,6 +31,57 @@ def before_after(run: Path) -> dict[str, Any]:
             if numbers:
                 found.setdefault(name, {"before": numbers})["after"] = numbers
     return found
+
+
+def contender(run: Path) -> Contender:
+    """The algorithm, and the model that it trained."""
+    config = _settings(run)
+    verb = read_info(run).verb
+    return Contender(SUPERVISED if verb == SUPERVISED else config.algorithm, config.lm)
+
+
+def score(run: Path) -> Score | None:
+    """Held-out accuracy at the end."""
+    found = before_after(run).get("test")
+    return None if found is None else _score(found["after"])
+
+
+def beside(run: Path) -> dict[str, Score]:
+    """The model as it was before."""
+    found = before_after(run).get("test")
+    before = Contender("untrained", _settings(run).lm).label
+    return {} if found is None else {before: _score(found["before"])}
+
+
+def learning(run: Path) -> Learning:
+    """Held-out accuracy by updates."""
+    rows = read(run / "metrics.jsonl")
+    points = [(row["step"], row["test/accuracy"]) for row in rows if "test/accuracy" in row]
+    return Learning("updates", points)
+
+
+def cost(run: Path) -> Cost:
+    """Answers that were sampled to learn from are calls; those of evaluations are not counted."""
+    config = _settings(run)
+    rows = [row for row in read(run / "metrics.jsonl") if "sampled_tokens" in row]
+    answers = len(rows) * config.prompts * config.group
+    tokens = round(sum(row["sampled_tokens"] for row in rows))
+    return priced(run, Usage(calls=answers, completion_tokens=tokens))
+
+
+def share_done(run: Path) -> float:
+    """By updates."""
+    rows = read(run / "metrics.jsonl")
+    return rows[-1]["step"] / _settings(run).iterations if rows else 0.0
+
+
+def _settings(run: Path) -> PolicyConfig:
+    return load(PolicyConfig, ["--config", str(run / "config.toml")])
+
+
+def _score(row: dict[str, float]) -> Score:
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    return Score(row["accuracy"], low, high, round(row["answers"]), "accuracy", share=True)
 
 
 def describe(run: Path) -> str:

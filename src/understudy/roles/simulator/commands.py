@@ -140,6 +140,12 @@ def run_study(config: StudyConfig) -> Path:
         return run.path
 
 
+def play(method: str, config: StudyConfig) -> Path:
+    """One run of a grid; returns its directory."""
+    del method
+    return run_study(config)
+
+
 def _cohort(path: str) -> Path:
     """A cohort's file, or that of the run in a directory."""
     return Path(path) / COHORT if Path(path).is_dir() else Path(path)

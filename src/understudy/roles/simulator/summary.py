@@ -5,29 +5,85 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from understudy.envs.study.load import load as load_study
+from understudy.lm.ledger import read_usage
+from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.generate import CARD
-from understudy.roles.simulator.train import FIDELITY, TRUTH, VERDICT
+from understudy.roles.simulator.grid import METHOD
+from understudy.roles.simulator.train import FIDELITY, PEOPLE, TRUTH, VERDICT
+from understudy.run.cell import Contender
+from understudy.run.config import load
+from understudy.run.metrics import read
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 NEAR = 1.5
 """Distances up to so many times the noise between two halves of the reference are noise."""
 
 
+def contender(run: Path) -> Contender:
+    """The model that played."""
+    return Contender(METHOD, _settings(run).make.lm)
+
+
+def score(run: Path) -> Score | None:
+    """How well a classifier tells the model's people from real ones (AUC; 0.5 is not at all)."""
+    return _told_apart(run).get(PEOPLE)
+
+
+def beside(run: Path) -> dict[str, Score]:
+    """The same of the baselines' people."""
+    return {name: found for name, found in _told_apart(run).items() if name != PEOPLE}
+
+
+def learning(run: Path) -> Learning:
+    """Nothing is learnt step by step."""
+    del run
+    return Learning("answers", [])
+
+
+def cost(run: Path) -> Cost:
+    """By the ledger."""
+    return priced(run, read_usage(run / "lm" / "ledger.json"))
+
+
+def share_done(run: Path) -> float:
+    """By answers; reports and policies, which come after them, are the last tenth."""
+    make, rows = _settings(run).make, read(run / "metrics.jsonl")
+    if (run / FIDELITY).is_file():
+        return 1.0
+    moments = load_study(make.study).steps * (make.ask.pilot_rounds + 1)
+    return 0.9 * min(1.0, rows[-1]["step"] / moments) if rows else 0.0
+
+
+def _told_apart(run: Path) -> dict[str, Score]:
+    if not (run / FIDELITY).is_file():
+        return {}
+    scores: dict[str, Score] = {}
+    for name, report in json.loads((run / FIDELITY).read_text(encoding="utf-8")).items():
+        auc = report["discriminator"]["auc"]
+        scores[name] = Score(
+            auc["value"], auc["low"], auc["high"], sum(report["people"]), "told apart (AUC)",
+            higher_is_better=False, share=True,
+        )  # fmt: skip
+    return scores
+
+
+def _settings(run: Path) -> StudyConfig:
+    return load(StudyConfig, ["--config", str(run / "config.toml")])
+
+
 def describe_cohort(run: Path) -> str:
     """How many people were made, and what their model could not answer."""
     card = json.loads((run / CARD).read_text(encoding="utf-8"))
-    ledger = run / "lm" / "ledger.json"
     lines = [
         f"{card['people']} people, {card['decisions']} decisions, mean reward {card['reward']:.3f}",
         f"{card['asked']} answers, {card['unusable']} unusable"
         + (f" (the first: {card['first_unusable']})" if card["unusable"] else ""),
         "matched to the aggregates" if card["matched"] else "not matched to the aggregates",
     ]
-    if ledger.is_file():
-        books = json.loads(ledger.read_text(encoding="utf-8"))
-        tokens = books["prompt_tokens"] + books["completion_tokens"]
-        lines.append(
-            f"{books['done'] + books['unknown']} calls, {tokens} tokens, ${books['usd']:.4f}"
-        )
+    spent = cost(run)
+    if spent.calls:
+        lines.append(f"{spent.calls:.0f} calls, {spent.tokens:.0f} tokens, ${spent.usd:.4f}")
     return "\n".join(lines)
 
 

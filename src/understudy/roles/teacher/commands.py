@@ -85,6 +85,7 @@ def run_eval(config: EvalConfig) -> Path:
         Run.create("teacher", base.env, config, base.run, verb="eval") as run,
         ExitStack() as stack,
     ):
+        run.restore()  # it has no checkpoints: one that was stopped begins anew
         student = make_student(base, world, run.seeds)
         if weights is not None:
             student.load_state_dict(weights)
@@ -115,6 +116,12 @@ def run_compare(config: CompareConfig) -> Path:
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def play(method: str, config: TeacherConfig | EvalConfig) -> Path:
+    """One run of a grid; returns its directory."""
+    del method
+    return run_eval(config) if isinstance(config, EvalConfig) else run_train(config)
 
 
 def _compare_one(config: CompareConfig, method: Method, seed: int) -> Path:

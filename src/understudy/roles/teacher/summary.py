@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from understudy import ops
+from understudy.lm.ledger import read_usage
+from understudy.roles.teacher.config import EvalConfig, TeacherConfig
+from understudy.roles.teacher.grid import contender as of_settings
+from understudy.run.cell import Contender
+from understudy.run.config import load
+from understudy.run.info import read_info
 from understudy.run.metrics import read
+from understudy.run.outcome import Cost, Learning, Score, priced
 
 REPORT_CARD = "teacher.json"
 """What a run's teacher was asked, in its directory."""
@@ -32,16 +39,62 @@ def area(rows: list[dict[str, float]], until: float) -> float:
     return float(np.trapezoid(np.interp(grid, steps, success), grid) / until) if until else 0.0
 
 
-def cost(run: Path) -> dict[str, float]:
+def contender(run: Path) -> Contender:
+    """The method, and the model that taught."""
+    return of_settings(_settings(run))
+
+
+def score(run: Path) -> Score | None:
+    """Success on held-out episodes at the end; in MPE, where nothing succeeds, the return."""
+    rows = curve(run)
+    if not rows:
+        return None
+    name = _quantity(run)
+    value, low, high = (rows[-1][f"test/{name}{end}"] for end in ("", "_low", "_high"))
+    n = round(rows[-1]["test/episodes"])
+    return Score(value, low, high, n, name, share=name == "success")
+
+
+def beside(run: Path) -> dict[str, Score]:
+    """Nothing: students without a teacher are runs of their own."""
+    del run
+    return {}
+
+
+def learning(run: Path) -> Learning:
+    """The held-out figure by environment steps."""
+    name = _quantity(run)
+    return Learning("environment steps", [(row["step"], row[f"test/{name}"]) for row in curve(run)])
+
+
+def cost(run: Path) -> Cost:
+    """By the ledger."""
+    return priced(run, read_usage(run / "lm" / "ledger.json"))
+
+
+def share_done(run: Path) -> float:
+    """By environment steps; a teacher's evaluation is one step."""
+    config, rows = _settings(run), read(run / "metrics.jsonl")
+    if isinstance(config, EvalConfig):
+        return float(bool(rows))
+    return min(1.0, rows[-1]["step"] / config.steps) if rows else 0.0
+
+
+def _quantity(run: Path) -> str:
+    return "return" if read_info(run).env.startswith("mpe/") else "success"
+
+
+def _settings(run: Path) -> TeacherConfig | EvalConfig:
+    kind = EvalConfig if read_info(run).verb == "eval" else TeacherConfig
+    return load(kind, ["--config", str(run / "config.toml")])
+
+
+def asked(run: Path) -> dict[str, float]:
     """Calls, tokens and money of a run's language model, and what its teacher was asked."""
     names = ("calls", "tokens", "usd", "texts", "fallbacks", "dismissed")
     found: dict[str, float] = dict.fromkeys(names, 0.0)
-    ledger, card = run / "lm" / "ledger.json", run / REPORT_CARD
-    if ledger.is_file():
-        books = json.loads(ledger.read_text(encoding="utf-8"))
-        found["calls"] = books["done"] + books["unknown"]
-        found["tokens"] = books["prompt_tokens"] + books["completion_tokens"]
-        found["usd"] = books["usd"]
+    spent, card = cost(run), run / REPORT_CARD
+    found |= {"calls": spent.calls, "tokens": spent.tokens, "usd": spent.usd}
     if card.is_file():
         met = json.loads(card.read_text(encoding="utf-8"))
         found["texts"] = met["texts"]
@@ -58,7 +111,7 @@ def describe(run: Path) -> str:
         f"{row['step']:>9.0f}  {_success(row):<22} {_return(row):<24} {row['test/length']:.1f}"
         for row in ([rows[0], rows[-1]] if len(rows) > 1 else rows)
     ]
-    spent = cost(run)
+    spent = asked(run)
     if spent["texts"]:
         lines.append(
             f"teacher: {spent['texts']:.0f} distinct texts, {spent['calls']:.0f} calls, "
@@ -84,7 +137,7 @@ def describe_comparison(file: Path) -> str:
         # Areas are over the steps that all methods had, or they would not compare.
         until = runs[0]["steps"]
         for run, rows in zip(mine, curves, strict=True):
-            last, spent = rows[-1], cost(Path(run["run"]))
+            last, spent = rows[-1], asked(Path(run["run"]))
             reached = steps_to(rows, threshold)
             lines.append(
                 f"{method:<12} {run['seed']:>4} {last['step']:>8.0f} "

@@ -90,6 +90,12 @@ def run_compare(config: CompareConfig) -> Path:
     return out
 
 
+def play(method: str, config: WorldModelConfig) -> Path:
+    """One run of a grid; returns its directory."""
+    del method
+    return run_train(config)
+
+
 def _parameters(agent: Agent) -> dict[str, int]:
     """How many there are, and how many of them are trained."""
     model, behaviour = agent.model, agent.behaviour

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from understudy import ops
+from understudy.roles.world_model.config import BodyConfig, WorldModelConfig
+from understudy.run.cell import Contender
+from understudy.run.config import load
 from understudy.run.metrics import read
+from understudy.run.outcome import Cost, Learning, Score, priced
+from understudy.types import Usage
 
 PARAMETERS = "parameters.json"
 """How many parameters a run's agent has, in its directory."""
@@ -21,6 +26,52 @@ def curve(run: Path) -> list[dict[str, float]]:
     """The lines of a run's log that have a return."""
     rows = read(run / "metrics.jsonl")
     return [row for row in rows if "return" in row or "test/return" in row]
+
+
+def contender(run: Path) -> Contender:
+    """The core, with its window if that is not the usual one."""
+    config = _settings(run)
+    window, usual = config.body.window, BodyConfig().window
+    return Contender(config.core if window == usual else f"{config.core}@{window}")
+
+
+def score(run: Path) -> Score | None:
+    """Of greedy held-out episodes: success, where the environment says what that is, or the return."""
+    rows = curve(run)
+    if not rows or "test/return" not in rows[-1]:
+        return None
+    name = "success" if "test/success" in rows[-1] else "return"
+    value, low, high = (rows[-1][f"test/{name}{end}"] for end in ("", "_low", "_high"))
+    n = round(rows[-1]["test/episodes"])
+    return Score(value, low, high, n, name, share=name == "success")
+
+
+def beside(run: Path) -> dict[str, Score]:
+    """Nothing: other cores are runs of their own."""
+    del run
+    return {}
+
+
+def learning(run: Path) -> Learning:
+    """Success (or return) of the last training episodes, by environment steps."""
+    rows = curve(run)
+    name = "success" if any("success" in row for row in rows) else "return"
+    return Learning("environment steps", [(r["step"], r[name]) for r in rows if name in r])
+
+
+def cost(run: Path) -> Cost:
+    """Nobody is asked; seconds alone."""
+    return priced(run, Usage())
+
+
+def share_done(run: Path) -> float:
+    """By environment steps."""
+    rows = read(run / "metrics.jsonl")
+    return min(1.0, rows[-1]["step"] / _settings(run).steps) if rows else 0.0
+
+
+def _settings(run: Path) -> WorldModelConfig:
+    return load(WorldModelConfig, ["--config", str(run / "config.toml")])
 
 
 def steps_to(rows: list[dict[str, float]], threshold: float) -> float | None:
