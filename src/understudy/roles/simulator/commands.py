@@ -149,7 +149,7 @@ def run_assess(config: AssessConfig) -> Path:
     """Compares a cohort with its reference; returns the report's file."""
     study, cohort = load(config.study), _cohort(config.cohort)
     reference = Path(config.data) if config.data is not None else cohort.parent / REFERENCE
-    if not reference.is_file():
+    if config.data is None and not reference.is_file():
         raise DataError(f"{reference}: no reference to compare with; name one with --data")
     found = assess(
         read(reference, study), read(cohort, study), study, np.random.default_rng(config.seed),
