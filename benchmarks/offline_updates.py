@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 import structlog
 import torch
-
 from benchmarks.ope_coverage import BEST, GAMMA, K, S, q_values, simulate, truth
+
 from understudy.data.transitions import Offline
 from understudy.roles.simulator.offline.config import FqeConfig, LearnConfig
 from understudy.roles.simulator.offline.export import to_d3rlpy
