@@ -37,7 +37,7 @@ from understudy.roles.simulator.prompt import Prompts, Short, Worded
 KILLS = 12
 MADE = ("metrics.jsonl", "cohort.csv", "profile.json", "reference.csv", "generate.json")
 OF_CASE = {
-    "words": MADE,
+    "words": (*MADE, "canaries.csv"),
     "matched": (*MADE, "weights.json"),
     "study": (*MADE, "test.csv", "fidelity.json", "fidelity.txt", "verdict.json", "verdict.txt",
               "truth.json", "policy-original.safetensors", "policy-synthetic.safetensors",

@@ -21,7 +21,7 @@ from understudy.lm.fake import tiny_model
 
 SMALL = ("--people", "3", "--source.people", "12")
 CASES = {
-    "words": ("generate", "--ask.style", "words", *SMALL),
+    "words": ("generate", "--ask.style", "words", "--source.canaries", "2", *SMALL),
     "matched": ("generate", "--ask.style", "short", "--ask.pilot_people", "3",
                 "--ask.pilot_rounds", "2", *SMALL),
     "study": ("run", "--make.ask.style", "words", "--make.people", "4", "--make.source.people", "16",
