@@ -39,7 +39,7 @@ MADE = ("metrics.jsonl", "cohort.csv", "profile.json", "reference.csv", "generat
 OF_CASE = {
     "words": (*MADE, "canaries.csv"),
     "matched": (*MADE, "weights.json"),
-    "study": (*MADE, "test.csv", "fidelity.json", "fidelity.txt", "verdict.json", "verdict.txt",
+    "study": (*MADE, "canaries.csv", "test.csv", "fidelity.json", "fidelity.txt", "verdict.json", "verdict.txt",
               "truth.json", "policy-original.safetensors", "policy-synthetic.safetensors",
               "policy-merged.safetensors"),
 }  # fmt: skip

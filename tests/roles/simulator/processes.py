@@ -25,6 +25,7 @@ CASES = {
     "matched": ("generate", "--ask.style", "short", "--ask.pilot_people", "3",
                 "--ask.pilot_rounds", "2", *SMALL),
     "study": ("run", "--make.ask.style", "words", "--make.people", "4", "--make.source.people", "16",
+              "--make.source.canaries", "2",
               "--resamples", "5", "--learn.steps", "60", "--learn.target_rate", "0.1",
               "--judge.resamples", "100", "--judge.min_people", "4", "--true_people", "20"),
 }  # fmt: skip
