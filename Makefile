@@ -27,6 +27,7 @@ bench: $(VENV)/.installed-bench ## the README's numbers, peers side by side
 	$(BIN)/python benchmarks/teacher_ppo.py
 	$(BIN)/python benchmarks/optimizer_evaluation.py
 	$(BIN)/python benchmarks/cores.py --slow
+	$(BIN)/python -m benchmarks.offline_updates
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

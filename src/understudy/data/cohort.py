@@ -61,15 +61,16 @@ def read_cohort(path: Path, layout: Layout) -> Cohort:
                 found[column.name].append(
                     _date(where, cell) if day else _value(where, cell, column)
                 )
+    values = {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
+    if dated:
+        values[layout.order[0]] = _days(path, rows, layout, person, values[layout.order[0]])
+    cohort = _sorted(path, rows, layout, list(people), person, values)
     if len(people) < layout.least_people:
         raise DataError(
             f"{path}: has {len(people)} person ({next(iter(people))}); at least "
             f"{layout.least_people} are needed to tell people from chance"
         )
-    values = {name: np.asarray(column, dtype=np.float64) for name, column in found.items()}
-    if dated:
-        values[layout.order[0]] = _days(path, rows, layout, person, values[layout.order[0]])
-    return _sorted(path, rows, layout, list(people), person, values)
+    return cohort
 
 
 def write_cohort(path: Path, cohort: Cohort, layout: Layout) -> None:
@@ -173,6 +174,9 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             raise DataError(f"{path}:{reader.line_num}: not CSV ({error})") from error
     if not header:
         raise DataError(f"{path}: is empty; a header of column names is needed")
+    divided = next((mark for mark in ";\t|" if mark in header[0]), None)
+    if len(header) == 1 and divided:
+        raise DataError(f"{path}:1: its columns are divided by {divided!r}; commas are needed")
     return header, rows
 
 
@@ -183,7 +187,8 @@ def _positions(path: Path, header: list[str], layout: Layout) -> dict[str, int]:
     wanted = [layout.person, *(c.name for c in layout.columns if c.required)]
     for name in wanted:
         if name not in header:
-            close = difflib.get_close_matches(name, header, n=1)
+            others = [other for other in header if all(other != c.name for c in layout.columns)]
+            close = difflib.get_close_matches(name, others, n=1)
             hint = f"the nearest is {close[0]!r}" if close else f"it has {', '.join(header)}"
             raise DataError(f"{path}:1: no column {name!r}; {hint}")
     return {name: index for index, name in enumerate(header)}

@@ -1,4 +1,4 @@
-"""Whether a synthetic cohort repeats real people: copied stretches, and nearest real people."""
+"""Whether synthetic people repeat real ones: copied stretches, nearest real people, canaries."""
 
 from __future__ import annotations
 
@@ -87,3 +87,19 @@ def nearest(real: Floats, synthetic: Floats) -> tuple[Floats, Floats]:
     among = np.sqrt(((a[:, None] - a[None]) ** 2).sum(axis=2))
     np.fill_diagonal(among, np.inf)
     return to_real, among.min(axis=1)
+
+
+def exposure(planted: Floats, others: Floats) -> Floats:
+    """How far canaries stand out from equals that were never planted, in bits (arXiv 1802.08232).
+
+    Args:
+        planted: [N] how much of each canary was found.
+        others: [M] the same of canaries from the same distribution that nobody was ever told of.
+
+    Returns:
+        [N] log2 of M + 1 over the canary's rank among the others; ties count against it. 0 where
+        nothing was found, log2(M + 1) where more was found of it than of any other, and without a
+        leak more than b bits with a probability of 2^-b at most.
+    """
+    rank = 1 + (others[None] >= planted[:, None]).sum(axis=1)
+    return np.log2((len(others) + 1) / rank)

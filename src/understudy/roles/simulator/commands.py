@@ -14,6 +14,7 @@ from understudy.envs.study.lines import Lines
 from understudy.envs.study.load import load
 from understudy.lm.open import opened
 from understudy.roles.simulator.assess import assess
+from understudy.roles.simulator.canaries import CANARIES, search_run
 from understudy.roles.simulator.cohorts import check_profile, layout, profile, read
 from understudy.roles.simulator.config import (
     AssessConfig,
@@ -26,7 +27,6 @@ from understudy.roles.simulator.config import (
 from understudy.roles.simulator.describe import describe
 from understudy.roles.simulator.generate import (
     COHORT,
-    PROFILE,
     REFERENCE,
     finish,
     generate,
@@ -34,6 +34,7 @@ from understudy.roles.simulator.generate import (
     last_step,
     people_of,
     told_of,
+    write_told,
 )
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
@@ -69,19 +70,20 @@ def run_generate(config: GenerateConfig) -> Path:
     study = load(config.study)
     if is_short(config):
         Lines(study)
-    reference, seeds = None, Seeds(config.seed)
+    reference = canaries = None
+    seeds = Seeds(config.seed)
     if config.source.profile is not None:
         told = read_profile(Path(config.source.profile))
         check_profile(study, told)
     else:
         reference = people_of(config.source, study, seeds)
-        told = told_of(reference, config.source, study, seeds)
+        told, canaries = told_of(reference, config.source, study, seeds)
     with opened(config.lm, max_usd=config.ask.max_usd):
         pass  # an error leaves no run behind
     with Run.create("simulator", study.name, config, config.run, verb="generate") as run:
         if run.restore() is not None:
             return run.path
-        write_profile(run.path / PROFILE, told)
+        write_told(run, study, told, canaries)
         if reference is not None and config.source.data is None:
             write_cohort(run.path / REFERENCE, reference, layout(study))
         with opened(config.lm, run_folder=run.path, max_usd=config.ask.max_usd) as lm:
@@ -155,12 +157,16 @@ def run_assess(config: AssessConfig) -> Path:
     """Compares a cohort with its reference; returns the report's file."""
     study, cohort = load(config.study), _cohort(config.cohort)
     reference = Path(config.data) if config.data is not None else cohort.parent / REFERENCE
-    if not reference.is_file():
+    if config.data is None and not reference.is_file():
         raise DataError(f"{reference}: no reference to compare with; name one with --data")
+    made, rng = read(cohort, study), np.random.default_rng(config.seed)
     found = assess(
-        read(reference, study), read(cohort, study), study, np.random.default_rng(config.seed),
-        margin=config.margin, n=config.resamples,
-    )  # fmt: skip
+        read(reference, study), made, study, rng, margin=config.margin, n=config.resamples
+    )
+    planted = cohort.parent / CANARIES if config.canaries is None else Path(config.canaries)
+    if config.canaries is not None or planted.is_file():
+        canaries = read(planted, study, least_people=1)
+        found.leaks.update(search_run(study, canaries, cohort.parent, made, rng))
     out = cohort.parent / FIDELITY if config.out is None else Path(config.out)
     write_report(out, found.to_json(), describe(found))
     return out

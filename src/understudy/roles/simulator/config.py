@@ -55,11 +55,16 @@ class SourceConfig:
     """Hide aggregates of fewer people than this."""
     epsilon: NonNegativeFloat = 0.0
     """Differential privacy of the aggregates; 0 for exact ones."""
+    canaries: NonNegativeInt = 0
+    """People made up at random, counted among the others and written to canaries.csv: `simulator
+    assess` looks for them in all that the model was told and said. Each weighs as one person."""
 
     def check(self) -> None:
         """One source."""
         if self.data is not None and self.profile is not None:
             raise ConfigError("source.profile: give data or a profile of it, not both")
+        if self.canaries and self.profile is not None:
+            raise ConfigError("source.canaries: a profile is counted already; give data")
         if self.hidden_below and self.epsilon:
             raise ConfigError("source.epsilon: hide small cells or add noise, not both")
 
@@ -127,6 +132,8 @@ class AssessConfig:
     """CSV of synthetic people, or the directory of a `simulator generate` run."""
     data: str | None = None
     """CSV of the reference; by default the reference of the run."""
+    canaries: str | None = None
+    """CSV of people planted in the source; by default those of the run, if there are any."""
     study: str = "low-mood"
     """A shipped study, or the TOML file of another."""
     margin: PositiveFloat = 0.25

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from understudy.data.cohort import write_cohort
+from understudy.data.profile import write_profile
 from understudy.envs.study.declare import Study
 from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
@@ -23,12 +24,8 @@ from understudy.lm.open import can_steer
 from understudy.lm.spec import parse_spec
 from understudy.ops.cohort import Cohort
 from understudy.ops.cohort_statistics import Profile
-from understudy.roles.simulator.cohorts import (
-    generate_truth,
-    layout,
-    profile,
-    read,
-)
+from understudy.roles.simulator.canaries import CANARIES, plant
+from understudy.roles.simulator.cohorts import generate_truth, layout, profile, read
 from understudy.roles.simulator.config import GenerateConfig, SourceConfig
 from understudy.roles.simulator.matching import Matching
 from understudy.roles.simulator.people import LanguagePeople, Tally
@@ -61,12 +58,25 @@ def people_of(source: SourceConfig, study: Study, seeds: Seeds) -> Cohort:
     return generate_truth(study, given, source.people, uniform(study), seeds.integer("truth"))
 
 
-def told_of(people: Cohort, source: SourceConfig, study: Study, seeds: Seeds) -> Profile:
-    """The aggregates of some people, protected as the settings say."""
-    return profile(
+def told_of(
+    people: Cohort, source: SourceConfig, study: Study, seeds: Seeds
+) -> tuple[Profile, Cohort | None]:
+    """The aggregates of some people, protected as the settings say, and the canaries among them."""
+    canaries = None
+    if source.canaries:
+        people, canaries = plant(study, people, source.canaries, seeds.generator("canaries"))
+    told = profile(
         people, study, hidden_below=source.hidden_below, epsilon=source.epsilon or None,
         rng=seeds.generator("privacy"),
     )  # fmt: skip
+    return told, canaries
+
+
+def write_told(run: Run, study: Study, told: Profile, canaries: Cohort | None) -> None:
+    """What is told, and who was planted in it."""
+    write_profile(run.path / PROFILE, told)
+    if canaries is not None:
+        write_cohort(run.path / CANARIES, canaries, layout(study))
 
 
 def is_short(config: GenerateConfig) -> bool:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from understudy.data.cohort import write_cohort
-from understudy.data.profile import write_profile
 from understudy.data.transitions import merge
 from understudy.envs.study.declare import Study
 from understudy.envs.study.policies import true_value, uniform
@@ -25,10 +24,11 @@ from understudy.lm.base import ChatLM
 from understudy.ops.cohort import Cohort
 from understudy.roles.simulator.assess import Fidelity, assess
 from understudy.roles.simulator.baselines import resampled_days, simulate
+from understudy.roles.simulator.canaries import search_run
 from understudy.roles.simulator.cohorts import layout
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
-from understudy.roles.simulator.generate import PROFILE, finish, generate, last_step, told_of
+from understudy.roles.simulator.generate import finish, generate, last_step, told_of, write_told
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Policy
@@ -55,8 +55,8 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
     known, unseen = split(people, config.test, run.seeds.generator("split"))
     for name, part in ((KNOWN, known), (UNSEEN, unseen)):
         write_cohort(run.path / name, part, layout(study))
-    told = told_of(known, config.make.source, study, run.seeds)
-    write_profile(run.path / PROFILE, told)
+    told, canaries = told_of(known, config.make.source, study, run.seeds)
+    write_told(run, study, told, canaries)
     made = generate(replace(config.make, seed=config.seed), study, told, lm, run)
     if made is None:
         return
@@ -79,6 +79,9 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
                      margin=config.margin, n=config.resamples)
         for name, cohort in {PEOPLE: made, **others}.items()
     }  # fmt: skip
+    if canaries is not None:
+        rng = run.seeds.generator("canary search")
+        reports[PEOPLE].leaks.update(search_run(study, canaries, run.path, made, rng))
     policies = _learn(config, run, study, known, made)
     test = offline_of(study, unseen, "original")
     names = [action.name for action in study.actions]
