@@ -89,7 +89,11 @@ def observed(study: Study, cohort: Cohort) -> tuple[Typical, Floats]:
 
 
 def recruit(study: Study, profile: Profile, n: int, rng: np.random.Generator) -> Floats:
-    """[N, K] new people, drawn from how people differ; traits are drawn independently."""
+    """[N, K] new people, drawn from how people differ; traits are drawn independently.
+
+    As a Latin hypercube (McKay et al. 1979): of each trait, one draw from each N-th of its
+    distribution, so that even a few people differ as much as everybody does.
+    """
     columns: list[Floats] = []
     general = typical(study, profile).everybody
     for k, trait in enumerate(traits(study)):
@@ -99,7 +103,9 @@ def recruit(study: Study, profile: Profile, n: int, rng: np.random.Generator) ->
             continue
         low, high = float(counts.levels[0]), float(counts.levels[-1])
         grid = np.linspace(low, high, len(counts.means))
-        near = rng.choice(len(grid), size=n, p=counts.means / counts.means.sum())
+        share = np.cumsum(counts.means) / counts.means.sum()
+        even = (rng.permutation(n) + rng.random(n)) / n
+        near = np.minimum(np.searchsorted(share, even, side="right"), len(grid) - 1)
         jitter = rng.uniform(-0.5, 0.5, n) * (grid[1] - grid[0])
         columns.append(np.clip(grid[near] + jitter, low, high))
     return np.stack(columns, axis=1)

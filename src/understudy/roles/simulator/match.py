@@ -3,10 +3,11 @@
 An answer is a sequence of fields (how many ratings, each value, ...), each drawn from the model's
 distribution p over some codes. Of all distributions with the moments that the aggregates state, the
 nearest to p in relative entropy is p · exp(w), w linear in those moments (Csiszár 1975). The moments
-are, of each field: the codes' frequencies by part of the day and action, how far a person's own mean
-pulls it (which makes people differ as much as they do), and how far the value before pulls it (which
-carries it on). The weights are found by iterative scaling (Deming & Stephan 1940) on what the model
-said in a pilot cohort, the frequencies and the two slopes in turn.
+are, of each field: the codes' frequencies by part of the day and action, and how much it rises with
+a person's own mean (people differ as much as they do), with the value before (which carries it on)
+and with how far the person's past has strayed from that mean (people stay who they are; a model
+that reads a past and continues it lets them drift away). The weights are found by iterative scaling
+(Deming & Stephan 1940) on what the model said in a pilot cohort, the frequencies and slopes in turn.
 """
 
 from __future__ import annotations
@@ -39,10 +40,9 @@ class Aims:
     """[P, A, L] frequencies of the codes, each cell summing to 1."""
     middle: float
     """The mean from which deviations are counted."""
-    own: float | None
-    """Mean of (value − middle)(own mean − middle); None leaves the slope 0."""
-    last: float | None
-    """Mean of (value − middle)(value before − middle); None leaves the slope 0."""
+    rises: tuple[float | None, ...] = (None, None, None)
+    """How much a value rises with its person's own mean, the value before, and the drift of the past,
+    each alone, by least squares; None: no weight."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,26 @@ class Tilt:
     values: Floats
     """[L]"""
     middle: float
-    own: float = 0.0
-    last: float = 0.0
+    slopes: Floats
+    """[D]"""
 
-    def weights(self, part: int, action: int, own: float, last: float) -> Floats:
-        """[L] for somebody's own mean and value before, both as deviations from the middle."""
-        pull = (self.values - self.middle) * (self.own * own + self.last * last)
+    def weights(self, part: int, action: int, deviations: Floats) -> Floats:
+        """[L] for somebody's deviations [D] from the middle."""
+        pull = (self.values - self.middle) * float(self.slopes @ deviations)
         return np.clip(self.table[part, action] + pull, -MOST, MOST)
 
     def state(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "table": self.table.tolist(), "values": self.values.tolist(), "middle": self.middle,
-            "own": self.own, "last": self.last,
+            "slopes": self.slopes.tolist(),
         }  # fmt: skip
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Tilt:
         """From `state`."""
         table, values = np.array(state["table"], float), np.array(state["values"], float)
-        return cls(table, values, state["middle"], state["own"], state["last"])
+        return cls(table, values, state["middle"], np.array(state["slopes"], float))
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,15 @@ class Said:
     """[M]"""
     action: Ints
     """[M]"""
-    own: Floats
-    """[M] deviation of the person's own mean; 0 where it is not known."""
-    last: Floats
-    """[M] deviation of the value before; 0 where there is none."""
+    deviations: Floats
+    """[M, D]; 0 where there is none."""
     logprobs: Floats
     """[M, L]; −∞ where a code was not possible."""
 
 
 def neutral(aims: Aims) -> Tilt:
     """No weights."""
-    return Tilt(np.zeros_like(aims.table), aims.values, aims.middle)
+    return Tilt(np.zeros_like(aims.table), aims.values, aims.middle, np.zeros(len(aims.rises)))
 
 
 def fit(aims: Aims, said: Said, tilt: Tilt) -> Tilt:
@@ -120,32 +118,35 @@ def fit(aims: Aims, said: Said, tilt: Tilt) -> Tilt:
         table = tilt.table.reshape(-1, codes) + step
         table = np.clip(table - table.mean(axis=1, keepdims=True), -MOST, MOST)
         tilt = replace(tilt, table=table.reshape(aims.table.shape))
-        tilt = replace(tilt, own=_slope(aims.own, said.own, tilt.own, tilt, said, cell, centred))
-        tilt = replace(
-            tilt, last=_slope(aims.last, said.last, tilt.last, tilt, said, cell, centred)
-        )
+        for place, rise in enumerate(aims.rises):
+            if rise is not None:
+                tilt = _steeper(tilt, place, rise, said, cell, centred)
     return tilt
 
 
-def _slope(
-    aim: float | None, deviation: Floats, now: float, tilt: Tilt, said: Said, cell: Ints, v: Floats
-) -> float:
-    """One damped Newton step towards mean(value · deviation) = aim."""
-    known = deviation != 0
-    if aim is None or known.sum() < 2:
-        return now
-    p = _tilted(tilt, said, cell)[known]
+def _steeper(tilt: Tilt, place: int, rise: float, said: Said, cell: Ints, v: Floats) -> Tilt:
+    """One damped Newton step of a slope, towards a value that rises so much with a deviation.
+
+    A rise and not a covariance: few people in a pilot differ more or less than everybody does.
+    """
+    d = said.deviations[:, place]
+    known = d != 0
+    if known.sum() < 2:
+        return tilt
+    p, d = _tilted(tilt, said, cell)[known], d[known]
     mean = p @ v
-    variance = p @ v**2 - mean**2
-    d = deviation[known]
-    curvature = float((variance * d**2).mean())
-    off = aim - float((mean * d).mean())
-    return now if curvature <= 0 else now + float(np.clip(0.5 * off / curvature, -1.0, 1.0))
+    curvature = float(((p @ v**2 - mean**2) * d**2).mean())
+    if curvature <= 0:
+        return tilt
+    off = rise * float((d**2).mean()) - float((mean * d).mean())
+    slopes = tilt.slopes.copy()
+    slopes[place] += float(np.clip(0.5 * off / curvature, -1.0, 1.0))
+    return replace(tilt, slopes=slopes)
 
 
 def _tilted(tilt: Tilt, said: Said, cell: Ints) -> Floats:
     """The distributions drawn from, [M, L]."""
-    pull = tilt.own * said.own + tilt.last * said.last
+    pull = said.deviations @ tilt.slopes
     table = tilt.table.reshape(-1, len(tilt.values))
     weights = table[cell] + pull[:, None] * (tilt.values - tilt.middle)
     z = said.logprobs + np.clip(weights, -MOST, MOST)
@@ -175,7 +176,7 @@ def rebin(table: Floats, levels: Floats, values: Floats) -> Floats:
     return out
 
 
-def stacked(rows: Sequence[tuple[int, int, float, float, NDArray[np.float64]]]) -> Said:
-    """Rows of (part, action, own, last, logprobs)."""
-    part, action, own, last, logprobs = zip(*rows, strict=True)
-    return Said(np.array(part), np.array(action), np.array(own), np.array(last), np.stack(logprobs))
+def stacked(rows: Sequence[tuple[int, int, Floats, NDArray[np.float64]]]) -> Said:
+    """Rows of (part, action, deviations, logprobs)."""
+    part, action, deviations, logprobs = zip(*rows, strict=True)
+    return Said(np.array(part), np.array(action), np.stack(deviations), np.stack(logprobs))

@@ -28,6 +28,8 @@ from understudy.roles.simulator.prompt import Asked
 
 DIGITS = tuple("0123456789")
 LEAVE = "leave"
+FEW = 9
+"""Values at a person's own mean that are counted with their past, so that one value is no drift."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Matching:
         for field in self.fields:
             if field.kind == "leave" and not asked.room.may_leave:
                 continue
-            own, last = self._deviations(field, asked)
-            weights = self.tilts[field.name].weights(asked.part, asked.action, own, last)
+            deviations = self._deviations(field, asked)
+            weights = self.tilts[field.name].weights(asked.part, asked.action, deviations)
             pieces = tuple(
                 (DIGITS[i], float(weights[i])) for i in self._possible(field, asked) if i < 10
             )
@@ -71,11 +73,11 @@ class Matching:
         for asked, reply in heard:
             steered = iter(reply.steered)
             for field, pieces in zip(self._order(asked, reply.text), steered, strict=True):
-                own, last = self._deviations(field, asked)
+                deviations = self._deviations(field, asked)
                 logprobs = np.full(len(field.aims.values), -np.inf)
                 for piece, logprob in pieces:
                     logprobs[int(piece)] = logprob
-                rows[field.name].append((asked.part, asked.action, own, last, logprobs))
+                rows[field.name].append((asked.part, asked.action, deviations, logprobs))
         for field in self.fields:
             if rows[field.name]:
                 said: Said = stacked(rows[field.name])
@@ -125,18 +127,21 @@ class Matching:
         codes = self._lines.code(field.report, low), self._lines.code(field.report, high)
         return range(int(codes[0][0]), int(codes[1][0]) + 1)
 
-    def _deviations(self, field: Field, asked: Asked) -> tuple[float, float]:
-        """The person's own mean and the value before, from the field's middle."""
+    def _deviations(self, field: Field, asked: Asked) -> Floats:
+        """[3] the person's own mean and the value before, from the middle; the past, from that mean."""
         if field.report is None:
-            return 0.0, 0.0
-        own = float(asked.persona[field.trait]) - field.aims.middle
-        before = asked.past[-1].reports[field.report.name] if asked.past else ()
-        last = 0.0
-        if field.kind == "count" and asked.past:
-            last = len(before) - field.aims.middle
-        elif field.kind == "value" and before:
-            last = float(np.mean(before)) - field.aims.middle
-        return (0.0 if np.isnan(own) else own), last
+            return np.zeros(3)
+        name, middle = field.report.name, field.aims.middle
+        values = [entry.reports[name] for entry in asked.past]
+        if field.kind == "count":
+            past = [float(len(v)) for v in values]
+            last = past[-1] - middle if past else 0.0
+        else:
+            past = [sum(v) / len(v) for v in values if v]
+            last = past[-1] - middle if values and values[-1] else 0.0
+        trait = float(asked.persona[field.trait])
+        own = middle if np.isnan(trait) else trait
+        return np.array([own - middle, last, (sum(past) - own * len(past)) / (len(past) + FEW)])
 
 
 def _fields(study: Study, profile: Profile) -> list[Field]:
@@ -146,7 +151,7 @@ def _fields(study: Study, profile: Profile) -> list[Field]:
         report, counts = study.report(trait.reported), profile.measures.get(trait.measure)
         kind: Literal["count", "value"] = "count" if trait.kind == "rate" else "value"
         values = np.arange(10.0) if kind == "count" else _values(lines, report)
-        aims = _aims(study, counts, values)
+        aims = _aims(study, profile, counts, values)
         found.append(Field(f"{kind} of {report.name}", kind, report, place, aims))
     if study.drop_out is not None:
         found.append(Field(LEAVE, "leave", None, -1, _leaving(study, profile)))
@@ -160,20 +165,40 @@ def _values(lines: Lines, report: Reported) -> Floats:
     return np.array([lines.value(report, f"{tens}5") for tens in range(10)])
 
 
-def _aims(study: Study, counts: Counts | None, values: Floats) -> Aims:
+def _aims(study: Study, profile: Profile, counts: Counts | None, values: Floats) -> Aims:
     shape = (len(study.parts), len(study.actions), len(values))
     if counts is None or counts.table.sum() <= 0:
-        return Aims(values, np.full(shape, 1 / len(values)), 0.0, None, None)
+        return Aims(values, np.full(shape, 1 / len(values)), 0.0)
     table = frequencies(rebin(counts.table, counts.levels, values))
-    every = counts.table.sum(axis=(0, 1))
-    middle = float(every @ counts.levels / every.sum())
+    every = counts.table.sum(axis=(0, 1)) / counts.table.sum()
+    middle = float(every @ counts.levels)
     off = counts.levels - middle
     moves = counts.moves.sum(axis=0)
-    last = float(off @ moves @ off / moves.sum()) if moves.sum() > 0 else None
+    before = float(moves.sum(axis=1) @ off**2)
+    last = float(off @ moves @ off) / before if before > 0 else None
     grid = np.linspace(counts.levels[0], counts.levels[-1], len(counts.means))
     people = counts.means.sum()
-    own = float(counts.means @ (grid - middle) ** 2 / people) if people > 0 else None
-    return Aims(values, table, middle, own, last)
+    between = float(counts.means @ (grid - middle) ** 2 / people) if people > 0 else 0.0
+    whole = float(every @ off**2)
+    within = max(whole - between, 0.0)
+    if between <= 0 or within <= 0 or last is None:
+        return Aims(values, table, middle, (None, last, None))
+    carry = float(np.clip((last * whole - between) / within, -0.9, 0.9))
+    # A mean of n values has noise of its own: with a rise of 1 new people, whose traits are such
+    # means, would have that noise twice.
+    noise = within * (1 + carry) / (1 - carry) / _decisions(study, profile)
+    own = float(np.sqrt(max(0.0, 1 - noise / between)))
+    # A first-order autoregression around a person's mean rises so much with the mean of a long past.
+    drift = carry / (1 + carry)
+    return Aims(values, table, middle, (own, last, drift))
+
+
+def _decisions(study: Study, profile: Profile) -> float:
+    """The mean number of a person's decisions."""
+    last = profile.last_days
+    if last.sum() <= 0:
+        return float(study.steps)
+    return float(last @ np.arange(1, len(last) + 1) / last.sum()) * len(study.parts)
 
 
 def _leaving(study: Study, profile: Profile) -> Aims:
@@ -184,4 +209,4 @@ def _leaving(study: Study, profile: Profile) -> Aims:
     rate = float(last[:-1].sum() / days) if days > 0 else 0.0
     cell = np.array([1 - rate, rate])
     table = np.broadcast_to(cell, (len(study.parts), len(study.actions), 2)).copy()
-    return Aims(np.arange(2.0), table, rate, None, None)
+    return Aims(np.arange(2.0), table, rate)
