@@ -151,11 +151,16 @@ def ticks(least: float, most: float, count: int) -> list[float]:
     """About `count` round numbers from `least` to `most`."""
     if not most > least:
         return [least]
-    rough = (most - least) / max(1, count)
-    scale = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * scale for m in (1, 2, 5, 10) if m * scale >= rough * 0.999)
+    step = _spacing(least, most, count)
     first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
+
+
+def _spacing(least: float, most: float, count: int) -> float:
+    """The distance of round numbers: 1, 2 or 5 times a power of ten."""
+    rough = (most - least) / max(1, count)
+    scale = 10.0 ** math.floor(math.log10(rough))
+    return next(m * scale for m in (1, 2, 5, 10) if m * scale >= rough * 0.999)
 
 
 def _xlimits(lines: Sequence[Line]) -> tuple[float, float]:
@@ -171,10 +176,8 @@ def _ylimits(lines: Sequence[Line], axes: Axes) -> tuple[float, float]:
     values += [level for _, level in axes.levels]
     least, most = min(values, default=0.0), max(values, default=1.0)
     if not most - least > 1e-9 * max(1e-9, abs(least), abs(most)):
-        pad = abs(most) / 2 or 1.0
-        least, most = least - pad, most + pad
-    spacing = ticks(least, most, 4)
-    step = spacing[1] - spacing[0] if len(spacing) > 1 else (most - least) / 2
+        least, most = min(0.0, 2 * least), max(0.0, 2 * most) or float(least == 0)
+    step = _spacing(least, most, 4)
     return math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
 
 

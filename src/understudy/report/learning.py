@@ -8,10 +8,10 @@ import numpy as np
 
 from understudy.report.chart import Axes, Charts, Line
 from understudy.report.html import Element, Node, el
+from understudy.report.numbers import number, over_seeds, percent
 from understudy.report.outcome import estimated, estimates, is_share, titled
 from understudy.report.read import ComparisonRecord, RunRecord, columns
 from understudy.report.table import Cell, estimate, table
-from understudy.report.numbers import number, over_seeds, percent
 
 AXIS = {
     "policy": ("step", "updates"),
@@ -21,10 +21,9 @@ AXIS = {
 """What is spent, by role: the metric and its name."""
 STEPS = ("step", "environment steps")
 DRAWN = {
-    "policy": ("reward", "loss"),
+    "policy": ("reward",),
     "optimizer": ("best", "generation_mean"),
     "world_model": ("return",),
-    "simulator": ("asked", "unusable"),
 }
 """Metrics without interval that are drawn large, by role."""
 MOST_SMALL = 60
@@ -49,10 +48,8 @@ def headlines(run: RunRecord) -> dict[str, list[str]]:
     for name in DRAWN.get(run.info.role, ()):
         if len(names.get(name, ())) > 1:
             groups.setdefault(name, []).append(name)
-    for last in list(groups):
-        for place in ("test", "hard", "sampled"):
-            if f"{place}/{last}" in names and f"{place}/{last}" not in groups[last]:
-                groups[last].append(f"{place}/{last}")
+    if not groups and len(names.get("loss", ())) > 1:
+        groups["loss"] = ["loss"]
     if "best" in groups and "generation_mean" in groups:
         groups["best"] += groups.pop("generation_mean")
     return groups
@@ -121,17 +118,23 @@ def beside(runs: Sequence[RunRecord], charts: Charts) -> Element | None:
     drawn: list[Node] = []
     for role in dict.fromkeys(run.info.role for run in runs):
         mine = [run for run in runs if run.info.role == role]
-        names = dict.fromkeys(name for run in mine for each in headlines(run).values() for name in each)
+        names = dict.fromkeys(
+            name for run in mine for each in headlines(run).values() for name in each
+        )
         for name in names:
-            lines = [line for run in mine if (line := lines_of(run, name, f"{run.info.env} · {run.info.name}"))]
+            lines = [
+                line
+                for run in mine
+                if (line := lines_of(run, name, f"{run.info.env} · {run.info.name}"))
+            ]
             if sum(len(line.points) > 1 for line in lines) > 1:
                 axes = Axes(titled(name), axis(mine[0])[1], share=is_share(name))
                 drawn.append(charts.draw(lines, axes))
     return el("div", drawn, class_="charts") if drawn else None
 
 
-def compared(found: ComparisonRecord, charts: Charts) -> Element:
-    """A comparison's curves, mean and band over seeds, and its table of last values."""
+def compared(found: ComparisonRecord, charts: Charts) -> dict[str, Node]:
+    """A comparison's table of last values, and its curves with mean and band over the seeds."""
     by_label: dict[str, list[RunRecord]] = {}
     for label, _, run in found.members:
         by_label.setdefault(label, []).append(run)
@@ -148,11 +151,7 @@ def compared(found: ComparisonRecord, charts: Charts) -> Element:
         ]
         if any(len(line.points) > 1 for line in lines):
             drawn.append(_compared_chart(found, name, lines, charts))
-    return el(
-        "div",
-        el("div", drawn, class_="charts"),
-        _last_values(by_label),
-    )
+    return {"Results": _last_values(by_label), "Learning curves": el("div", drawn, class_="charts")}
 
 
 def _compared_chart(
@@ -207,5 +206,7 @@ def _last_values(by_label: Mapping[str, Sequence[RunRecord]]) -> Element | None:
     if not rows:
         return None
     headers = ["what", "measured", "seeds", "mean of the last evaluation", "least", "each seed"]
-    caption = "Last evaluations; 95 % intervals over the seeds (bootstrap; few seeds make them narrow)"
+    caption = (
+        "Last evaluations; 95 % intervals over the seeds (bootstrap; few seeds make them narrow)"
+    )
     return table(caption, headers, rows)

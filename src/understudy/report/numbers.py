@@ -13,9 +13,7 @@ RESAMPLES = 2000
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite int or float of a size that can be drawn (a bool is none)."""
-    return (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    )
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def number(value: float | None) -> str:

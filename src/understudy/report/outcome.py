@@ -15,6 +15,7 @@ from understudy.report.table import Cell, estimate, share, table
 
 SHARES = ("accuracy", "success", "correct", "unreadable", "truncated")
 SETS = {"test": "held out", "hard": "harder", "sampled": "sampled", "": "training"}
+WORDS = {"best": "best return so far", "generation_mean": "mean return of a generation"}
 REMEDIES = {
     "lm-near": "proposals moved away from duplicates",
     "lm-clipped": "proposals cut to their bounds",
@@ -37,7 +38,7 @@ def estimated(rows: Sequence[Row]) -> list[str]:
 def titled(name: str) -> str:
     """`test/accuracy` as `accuracy, held out`."""
     first, _, last = name.rpartition("/")
-    words = last.replace("_", " ")
+    words = WORDS.get(last, last.replace("_", " "))
     return f"{words}, {SETS.get(first, first)}" if first else words
 
 
@@ -65,7 +66,7 @@ def estimates(run: RunRecord) -> dict[str, list[Estimate]]:
     held = run.documents.get("result.json", {}).get("held_out")
     if held is not None:
         kept = Estimate(held["mean"], held["low"], held["high"], held["episodes"])
-        found["held_out/return of the winner"] = [kept]
+        found["test/return of the winner"] = [kept]
     return found
 
 

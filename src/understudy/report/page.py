@@ -30,6 +30,8 @@ from understudy.run.files import on_disk, replace_file
 
 MOST_RUNS = 12
 """Runs that are shown whole; further ones have their line in the table and the charts."""
+MOST_DETAILED = 8
+"""Large headings, up to which the contents name the small ones too."""
 ODD = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 """What reading a file of another shape than expected raises."""
 
@@ -70,6 +72,11 @@ def write_report(runs: Sequence[Path], out: Path, title: str = "") -> Path:
     return out
 
 
+def default_out(runs: Sequence[Path]) -> Path:
+    """Where a report goes if nothing else is said: into the first of its directories."""
+    return (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
+
+
 def render_page(records: Sequence[Record], title: str = "", *, live: str | None = None) -> str:
     """The page's text.
 
@@ -89,8 +96,9 @@ def render_page(records: Sequence[Record], title: str = "", *, live: str | None 
     parts: list[Node] = []
     if len(runs) > 1:
         parts.append(_together(runs, page))
-    parts += [_comparison(r, page) for r in records if isinstance(r, ComparisonRecord)]
-    parts += [_run(run, page, alone=len(records) == 1) for run in runs[:MOST_RUNS]]
+    alone = len(records) == 1
+    parts += [_comparison(r, page, alone) for r in records if isinstance(r, ComparisonRecord)]
+    parts += [_run(run, page, alone) for run in runs[:MOST_RUNS]]
     left = len(runs) - MOST_RUNS
     if left > 0:
         parts.append(el("p", f"{left} more runs are in the table above only."))
@@ -123,9 +131,12 @@ def _subtitle(live: str | None) -> Element:
 
 
 def _contents(page: _Page) -> Element:
+    # Of many runs, the runs alone.
+    deepest = 2 if sum(level == 2 for level, _, _ in page.contents) > MOST_DETAILED else 3
     entries = [
         el("li", el("a", title, href=f"#{name}"), class_=f"l{level}")
         for level, name, title in page.contents
+        if level <= deepest
     ]
     return el(
         "nav",
@@ -149,35 +160,51 @@ def _footer() -> Element:
 def _together(runs: Sequence[RunRecord], page: _Page) -> Element:
     heading = page.heading(2, "Runs")
     rows: list[list[Cell | str | float | None]] = [
-        [run.info.name, run.info.role, run.info.env, run.info.seed, run.step, run.info.created]
+        [
+            run.info.name,
+            run.info.role,
+            run.info.env,
+            run.info.seed,
+            run.step,
+            _time(run.info.created),
+        ]
         for run in runs
     ]
     headers = ["run", "role", "environment", "seed", "last step", "started"]
     return el("section", heading, table("The runs of this page", headers, rows), beside(runs, page.charts))  # fmt: skip
 
 
-def _comparison(found: ComparisonRecord, page: _Page) -> Element:
-    heading = page.heading(2, found.label)
+def _comparison(found: ComparisonRecord, page: _Page, alone: bool) -> Element:
+    """A comparison's sections, and how its runs were set up."""
+    level, members = (2 if alone else 3), found.members
+    head = None if alone else page.heading(2, found.label)
     rows: list[list[Cell | str | float | None]] = [
-        [label, seed, run.info.name, run.step, run.info.created] for label, seed, run in found.members
+        [label, seed, run.info.name, run.step, _time(run.info.created)]
+        for label, seed, run in members
     ]
     headers = ["what", "seed", "run", "last step", "started"]
+    parts = compared(found, page.charts) if members else {}
+    parts["Runs"] = table("Runs of the comparison", headers, rows)
     return el(
-        "section",
-        heading,
-        el("p", str(found.path), class_="quiet path"),
+        "article",
+        head,
+        el("p", str(found.path), class_="quiet"),
         _problems(found.problems),
-        compared(found, page.charts) if found.members else None,
-        el("details", el("summary", f"The {len(rows)} runs"),
-           table("Runs of the comparison", headers, rows)),
-        [_setup(found.members[0][2], page, "Configuration of the first run")] if found.members else None,
-    )  # fmt: skip
+        [el("section", page.heading(level, title), part) for title, part in parts.items() if part],
+        [_setup(run, page, "Configuration of the first run", level) for _, _, run in members[:1]],
+        class_="run",
+    )
+
+
+def _time(created: str) -> str:
+    """ISO 8601 as people write it."""
+    return created.replace("T", " ").replace("+00:00", " UTC")
 
 
 # ---- one ----------------------------------------------------------------------------------------
 
 
-def _run(run: RunRecord, page: _Page, *, alone: bool) -> Element:
+def _run(run: RunRecord, page: _Page, alone: bool) -> Element:
     """A run's sections; one that cannot be made is told with the run's problems."""
     level = 2 if alone else 3
     problems = list(run.problems)
@@ -199,7 +226,9 @@ def _run(run: RunRecord, page: _Page, *, alone: bool) -> Element:
         try:
             made = make()
         except ODD as error:
-            problems.append(f"{title}: a file of the run has another shape than expected ({error!r})")
+            problems.append(
+                f"{title}: a file of the run has another shape than expected ({error!r})"
+            )
             continue
         if made is not None and made != [None, None]:
             parts.append(el("section", page.heading(level, title), made))
@@ -221,7 +250,7 @@ def _facts(run: RunRecord) -> Element:
         "environment": info.env,
         "seed": str(info.seed),
         "last step": "nothing logged" if run.step is None else number(run.step),
-        "started": info.created,
+        "started": _time(info.created),
         "directory": str(run.path),
     }
     return el("dl", [el("div", el("dt", k), el("dd", v)) for k, v in facts.items()], class_="facts")
@@ -244,7 +273,9 @@ def _setup(run: RunRecord, page: _Page, title: str, level: int = 3) -> Element:
         **{str(name): str(version) for name, version in info.versions.items()},
     }
     command = shlex.join(str(word) for word in info.command)
-    again = f"understudy {info.role} {info.verb} --config {shlex.quote(str(run.path / 'config.toml'))}"
+    again = (
+        f"understudy {info.role} {info.verb} --config {shlex.quote(str(run.path / 'config.toml'))}"
+    )
     return el(
         "section",
         page.heading(level, title),

@@ -73,7 +73,7 @@ def _show(sample: Sample) -> Element:
            el("div", el("dt", "answer"), el("dd", _text(sample.answer))),
            el("div", el("dt", "understood"),
               el("dd", verdict or None, " " if verdict else None,
-                 el("bdi", _cut(sample.parsed)) if sample.parsed else "nothing"))),
+                 el("bdi", _cut(sample.parsed)) if sample.parsed else "no answer found"))),
         el("p", " · ".join(sample.notes), class_="notes") if sample.notes else None,
         class_="sample",
     )  # fmt: skip
@@ -121,10 +121,10 @@ def _episodes(run: Path, *, first: bool) -> list[Sample]:
 def _episode(row: Any, file: str) -> Sample | None:
     if not isinstance(row, dict):
         return None
-    info = row.get("info") if isinstance(row.get("info"), dict) else {}
+    info: dict[str, Any] = row.get("info") or {}
     observations, actions = row.get("observations") or [""], row.get("actions") or []
     correct = info.get("correct")
-    verdict = {True: "right", False: "wrong"}.get(correct, "unreadable")
+    verdict = "unreadable" if correct is None else "right" if correct else "wrong"
     notes = [f"iteration {file.lstrip('0') or '0'}"]
     rewards = [reward for reward in row.get("rewards") or [] if is_number(reward)]
     notes.append(f"reward {number(float(sum(rewards)))}")
@@ -187,7 +187,8 @@ def _calls(run: Path) -> list[Sample]:
 
 def _call(request: Mapping[str, Any], reply: Mapping[str, Any], model: str) -> Sample:
     prompt = "\n\n".join(
-        content if role == "user" else f"[{role}] {content}" for role, content in request["messages"]
+        content if role == "user" else f"[{role}] {content}"
+        for role, content in request["messages"]
     )
     answer, parsed = str(reply.get("text", "")), ""
     choices = request.get("score")

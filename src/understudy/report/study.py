@@ -21,7 +21,7 @@ def fidelity(run: RunRecord, charts: Charts) -> Element | None:
     found = run.documents.get("fidelity.json")
     if not found:
         return None
-    reports = {"cohort": found} if "variables" in found else found
+    reports: dict[str, Any] = {"cohort": found} if "variables" in found else found
     name, report = next(iter(reports.items()))
     headers = ["simulator", "category coverage", "variables within noise",
                "told apart from real (AUC)", "responses inside the real interval",

@@ -42,9 +42,7 @@ def table(
         el("th", el("button", header, type="button"), scope="col", class_="n" if right else None)
         for header, right in zip(headers, numeric, strict=True)
     ]
-    body = [
-        el("tr", [_td(cell, i, numeric[i]) for i, cell in enumerate(row)]) for row in cells
-    ]
+    body = [el("tr", [_td(cell, i, numeric[i]) for i, cell in enumerate(row)]) for row in cells]
     return el(
         "div",
         el("table", el("caption", caption), el("thead", el("tr", head)), el("tbody", body)),
