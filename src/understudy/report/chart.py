@@ -19,6 +19,8 @@ POINTS = 400
 COLOURS = 8
 LEFT, RIGHT = 8.0, 98.5
 """Where the first and the last x stand, in percent of the width."""
+SMALL = 160
+"""Charts of less height have fewer numbers beside them."""
 Pairs = Sequence[tuple[float, float]]
 
 
@@ -63,8 +65,8 @@ class Charts:
         """A figure of the lines that have points."""
         lines = [_thin(line) for line in lines if len(line.points) or len(line.dots)]
         xs = _xlimits(lines)
-        ys = _ylimits(lines, axes)
-        place = _Place(xs, ys, axes.height)
+        least, most, step = _ylimits(lines, axes)
+        place = _Place(xs, (least, most), step, axes.height)
         name = f"c{len(self.data)}"
         self.data[name] = {
             "x": [xs[0], xs[1]],
@@ -125,6 +127,8 @@ def interval_bar(
 class _Place:
     xs: tuple[float, float]
     ys: tuple[float, float]
+    ystep: float
+    """Between lines of the grid."""
     height: int
 
     @property
@@ -147,20 +151,17 @@ class _Place:
         return self.bottom - (self.bottom - self.top) * (value - least) / (most - least)
 
 
-def ticks(least: float, most: float, count: int) -> list[float]:
-    """About `count` round numbers from `least` to `most`."""
-    if not most > least:
-        return [least]
-    step = _spacing(least, most, count)
-    first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
-    return [n * step for n in range(first, last + 1)]
-
-
-def _spacing(least: float, most: float, count: int) -> float:
-    """The distance of round numbers: 1, 2 or 5 times a power of ten."""
-    rough = (most - least) / max(1, count)
+def spacing(least: float, most: float, count: int) -> float:
+    """The distance of about `count` round numbers in between: 1, 2 or 5 times a power of ten."""
+    rough = (most - least) / count
     scale = 10.0 ** math.floor(math.log10(rough))
     return next(m * scale for m in (1, 2, 5, 10) if m * scale >= rough * 0.999)
+
+
+def ticks(least: float, most: float, step: float) -> list[float]:
+    """The multiples of `step` from `least` to `most`."""
+    first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
+    return [n * step for n in range(first, last + 1)]
 
 
 def _xlimits(lines: Sequence[Line]) -> tuple[float, float]:
@@ -168,17 +169,18 @@ def _xlimits(lines: Sequence[Line]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _ylimits(lines: Sequence[Line], axes: Axes) -> tuple[float, float]:
+def _ylimits(lines: Sequence[Line], axes: Axes) -> tuple[float, float, float]:
+    """Round numbers below and above everything, and the distance of those in between."""
     if axes.share:
-        return 0.0, 1.0
+        return 0.0, 1.0, 0.5 if axes.height < SMALL else 0.25
     values = [y for line in lines for _, y in (*line.points, *line.dots)]
     values += [v for line in lines for v in (*line.low, *line.high) if math.isfinite(v)]
     values += [level for _, level in axes.levels]
     least, most = min(values, default=0.0), max(values, default=1.0)
     if not most - least > 1e-9 * max(1e-9, abs(least), abs(most)):
         least, most = min(0.0, 2 * least), max(0.0, 2 * most) or float(least == 0)
-    step = _spacing(least, most, 4)
-    return math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step
+    step = spacing(least, most, 2 if axes.height < SMALL else 4)
+    return math.floor(least / step + 1e-9) * step, math.ceil(most / step - 1e-9) * step, step
 
 
 def _thin(line: Line) -> Line:
@@ -203,16 +205,17 @@ def _thin(line: Line) -> Line:
 
 def _grid(place: _Place, axes: Axes) -> Node:
     show = percent if axes.share else number
-    small = axes.height < 160
     parts: list[Node] = []
-    for value in ticks(*place.ys, 2 if small else 4):
+    for value in ticks(*place.ys, place.ystep):
         y = place.y(value)
         text = f"{value:.0%}".replace("%", " %") if axes.share else number(value)
         parts += [
             el("line", class_="grid", x1=0, x2="100%", y1=y, y2=y),
             el("text", text, class_="tick", x=0, y=y - 3),
         ]
-    for value in ticks(*place.xs, 3 if small else 5):
+    start, end = place.xs
+    apart = spacing(start, end, 3 if axes.height < SMALL else 5) if end > start else 1.0
+    for value in ticks(start, end, apart) if end > start else [start]:
         x = place.x(value)
         anchor = "end" if x > 92 else "start" if x < LEFT + 0.5 else "middle"
         parts.append(

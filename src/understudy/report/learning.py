@@ -162,7 +162,8 @@ def _compared_chart(
     if name == "best" and "value" in found.optimum:
         levels.append(("exact optimum", found.optimum["value"]))
     xlabel = axis(found.members[0][2])[1]
-    note = "line: mean of the seeds; shaded: least to greatest"
+    banded = any(line.low for line in lines)
+    note = "line: mean of the seeds; shaded: least to greatest" if banded else ""
     axes = Axes(titled(name), xlabel, share=is_share(name), levels=levels, note=note, height=260)
     return charts.draw([line for line in lines if len(line.points) > 1], axes)
 
@@ -206,7 +207,5 @@ def _last_values(by_label: Mapping[str, Sequence[RunRecord]]) -> Element | None:
     if not rows:
         return None
     headers = ["what", "measured", "seeds", "mean of the last evaluation", "least", "each seed"]
-    caption = (
-        "Last evaluations; 95 % intervals over the seeds (bootstrap; few seeds make them narrow)"
-    )
+    caption = "Each seed's last evaluation; 95 % intervals over the seeds (bootstrap; few seeds make them narrow)"
     return table(caption, headers, rows)

@@ -44,7 +44,10 @@ def media(run: RunRecord, problems: list[str]) -> Element | None:
     """Every picture and video in the directory and its `media`."""
     shown, total = list[Node](), 0
     files = [file for place in (run.path, run.path / "media") for file in sorted(place.glob("*"))]
+    dreamt = run.path / "media" / "dream.safetensors"
     for file in files:
+        if file.name == "dream.png" and dreamt.is_file():
+            continue  # drawn from the numbers instead
         if file.suffix.lower() not in SUFFIXES or file.is_symlink() or not file.is_file():
             continue
         size = file.stat().st_size

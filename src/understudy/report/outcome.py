@@ -16,6 +16,7 @@ from understudy.report.table import Cell, estimate, share, table
 SHARES = ("accuracy", "success", "correct", "unreadable", "truncated")
 SETS = {"test": "held out", "hard": "harder", "sampled": "sampled", "": "training"}
 WORDS = {"best": "best return so far", "generation_mean": "mean return of a generation"}
+SPENT = ("calls", "tokens", "USD", "seconds")
 REMEDIES = {
     "lm-near": "proposals moved away from duplicates",
     "lm-clipped": "proposals cut to their bounds",
@@ -103,7 +104,8 @@ def failures(run: RunRecord, problems: list[str]) -> Element | None:
         problems.append(f"failures: {error}")
     if not rows:
         return None
-    return table("What failed, and how often", ["what", "times", "of", "share", "at first"], rows)
+    headers = ["what", "times", "of", "share", "at first"]
+    return table("What failed, and how often", headers, rows)
 
 
 def _by_cause(run: RunRecord) -> list[list[Cell | str | float | None]]:
@@ -165,18 +167,27 @@ def _proposals(run: RunRecord) -> list[list[Cell | str | float | None]]:
 # ---- cost ---------------------------------------------------------------------------------------
 
 
+def spent(run: RunRecord) -> list[Cell | str | float | None]:
+    """Calls, tokens, USD and seconds of a run, for a row of a table; `SPENT` heads them."""
+    books = run.documents.get("lm/ledger.json") or {}
+    tokens = books.get("prompt_tokens", 0) + books.get("completion_tokens", 0)
+    seconds = sum(row.get("seconds", 0.0) for row in run.timing) or sum(_times(run).values())
+    return [books.get("done", 0) + books.get("unknown", 0), tokens, books.get("usd", 0.0),
+            Cell(number(round(seconds, 1)), seconds)]  # fmt: skip
+
+
 def cost(run: RunRecord) -> Node:
     """Calls, tokens and money by model; time by what it was spent on; sizes."""
-    spent: list[list[Cell | str | float | None]] = []
-    for row, total in _times(run).items():
-        spent.append([row, Cell(f"{number(round(total, 2))} s", total)])
+    rows: list[list[Cell | str | float | None]] = [
+        [name, Cell(f"{number(round(total, 2))} s", total)] for name, total in _times(run).items()
+    ]
     for name, n in run.documents.get("parameters.json", {}).items():
-        spent.append([f"parameters, {name}", n])
+        rows.append([f"parameters, {name}", n])
     for name, n in run.documents.get("result.json", {}).get("spent", {}).items():
-        spent.append([f"search: {name}", n])
+        rows.append([f"search: {name}", n])
     return [
         _ledger(run.documents.get("lm/ledger.json"), run),
-        table("Time and size", ["what", "amount"], spent) if spent else None,
+        table("Time and size", ["what", "amount"], rows) if rows else None,
     ]
 
 

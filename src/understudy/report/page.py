@@ -20,7 +20,7 @@ from understudy.report.html import Element, Node, document, el
 from understudy.report.learning import beside, compared, curves, everything
 from understudy.report.media import dream, media
 from understudy.report.numbers import number
-from understudy.report.outcome import cost, failures, results
+from understudy.report.outcome import SPENT, cost, failures, results, spent
 from understudy.report.read import ComparisonRecord, Record, RunRecord, read_record
 from understudy.report.samples import samples
 from understudy.report.study import fidelity, verdict
@@ -91,7 +91,7 @@ def render_page(records: Sequence[Record], title: str = "", *, live: str | None 
     if not records:
         raise RunError("a report needs at least one run directory")
     page = _Page()
-    title = title or (records[0].label if len(records) == 1 else f"{len(records)} runs")
+    title = title or (records[0].label if len(records) == 1 else _count(records))
     runs = [record for record in records if isinstance(record, RunRecord)]
     parts: list[Node] = []
     if len(runs) > 1:
@@ -112,6 +112,12 @@ def render_page(records: Sequence[Record], title: str = "", *, live: str | None 
         title, body, style=asset("page.css"), script=asset("page.js"), data=data,
         connect=live is not None,
     )  # fmt: skip
+
+
+def _count(records: Sequence[Record]) -> str:
+    compared = sum(isinstance(record, ComparisonRecord) for record in records)
+    told = {"run": len(records) - compared, "comparison": compared}
+    return " and ".join(f"{n} {what}{'s' * (n > 1)}" for what, n in told.items() if n)
 
 
 @cache
@@ -167,10 +173,11 @@ def _together(runs: Sequence[RunRecord], page: _Page) -> Element:
             run.info.seed,
             run.step,
             _time(run.info.created),
+            *spent(run),
         ]
         for run in runs
     ]
-    headers = ["run", "role", "environment", "seed", "last step", "started"]
+    headers = ["run", "role", "environment", "seed", "last step", "started", *SPENT]
     return el("section", heading, table("The runs of this page", headers, rows), beside(runs, page.charts))  # fmt: skip
 
 
@@ -179,10 +186,10 @@ def _comparison(found: ComparisonRecord, page: _Page, alone: bool) -> Element:
     level, members = (2 if alone else 3), found.members
     head = None if alone else page.heading(2, found.label)
     rows: list[list[Cell | str | float | None]] = [
-        [label, seed, run.info.name, run.step, _time(run.info.created)]
+        [label, seed, run.info.name, run.step, _time(run.info.created), *spent(run)]
         for label, seed, run in members
     ]
-    headers = ["what", "seed", "run", "last step", "started"]
+    headers = ["what", "seed", "run", "last step", "started", *SPENT]
     parts = compared(found, page.charts) if members else {}
     parts["Runs"] = table("Runs of the comparison", headers, rows)
     return el(

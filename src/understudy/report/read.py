@@ -69,7 +69,8 @@ class ComparisonRecord:
     @property
     def label(self) -> str:
         """How it is called among others."""
-        return f"comparison · {self.env}"
+        role = f"{self.members[0][2].info.role} " if self.members else ""
+        return f"{role}comparison · {self.env}"
 
 
 Record = RunRecord | ComparisonRecord

@@ -32,12 +32,14 @@ def estimate(value: float, low: float, high: float, as_share: bool = False) -> C
 def table(
     caption: str, headers: Sequence[str], rows: Sequence[Sequence[Cell | str | float | None]]
 ) -> Element:
-    """A table whose headers are buttons that sort it; numbers stand to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [
-        any(row[i].value is not None for row in cells) if cells else False
-        for i in range(len(headers))
-    ]
+    """A table whose headers are buttons that sort it; numbers stand to the right.
+
+    Columns that are empty (None) in every row are left out.
+    """
+    kept = [i for i in range(len(headers)) if any(row[i] is not None for row in rows)]
+    headers = [headers[i] for i in kept]
+    cells = [[_cell(row[i]) for i in kept] for row in rows]
+    numeric = [any(row[i].value is not None for row in cells) for i in range(len(headers))]
     head = [
         el("th", el("button", header, type="button"), scope="col", class_="n" if right else None)
         for header, right in zip(headers, numeric, strict=True)
