@@ -20,7 +20,7 @@ Node = Any
 
 _TAGS = re.compile(
     "a|article|aside|bdi|button|circle|code|d[dlt]|details|div|fig(?:ure|caption)|footer|g|h[1-4]|header|img|li|line|main"
-    "|nav|ol|p|path|polyline|pre|section|small|span|strong|summary|svg|table|caption|tbody|td|text|th|thead|tr|ul|video"
+    "|nav|ol|p|path|polyline|pre|section|small|span|strong|summary|svg|table|tbody|td|text|th|thead|tr|ul|video"
 )
 _VOID = frozenset({"img"})
 _ATTRIBUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9-]*")

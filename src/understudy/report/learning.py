@@ -81,7 +81,7 @@ def curves(run: RunRecord, charts: Charts) -> Element | None:
         share = is_share(last)
         banded = any(line.low for line in lines)
         note = "shaded: 95 % interval of each evaluation" if banded else ""
-        title = lines[0].name if len(lines) == 1 else last.replace("_", " ")
+        title = lines[0].name if len(lines) == 1 else titled(last)
         drawn.append(charts.draw(lines, Axes(title, axis(run)[1], share=share, note=note)))
     return el("div", drawn, class_="charts") if drawn else None
 

@@ -47,8 +47,10 @@ def table(
     body = [el("tr", [_td(cell, i, numeric[i]) for i, cell in enumerate(row)]) for row in cells]
     return el(
         "div",
-        el("table", el("caption", caption), el("thead", el("tr", head)), el("tbody", body)),
-        class_="scroll", tabindex=0, role="region", aria_label=caption,
+        el("p", caption, class_="caption"),
+        el("div", el("table", el("thead", el("tr", head)), el("tbody", body), aria_label=caption),
+           class_="scroll", tabindex=0, role="region", aria_label=caption),
+        class_="table",
     )  # fmt: skip
 
 
