@@ -173,11 +173,11 @@ def test_sixty_hostile_texts_do_nothing_in_any_place(browser: Any, tmp_path: Pat
 def test_the_corpus_does_harm_where_nothing_is_escaped(browser: Any, tmp_path: Path):
     """Or the test above would prove nothing."""
     harmful = 0
-    for number, text in enumerate(TEXTS[:12]):
-        page_file = tmp_path / f"{number}.html"
-        page_file.write_text(f"<!doctype html><p>{text}</p>", encoding="utf-8")
-        with opened(browser, page_file.as_uri()) as (page, _):
-            page.wait_for_timeout(50)
+    with opened(browser, "about:blank") as (page, _):
+        for number in (0, 1, 2, 5, 6, 7, 12, 13):
+            file = tmp_path / f"{number}.html"
+            file.write_text(f"<!doctype html><p>{TEXTS[number]}</p>", encoding="utf-8")
+            page.goto(file.as_uri())
             harmful += page.evaluate("window.hacked") == 1
     assert harmful >= 5
 
