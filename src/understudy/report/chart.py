@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from understudy.report.html import Element, Node, el
+from understudy.report.html import Element, Node, cut, el
 from understudy.report.numbers import number, percent
 
 POINTS = 400
@@ -88,7 +88,7 @@ class Charts:
         )
         return el(
             "figure",
-            el("figcaption", el("strong", axes.title), _legend(lines)),
+            el("figcaption", el("strong", cut(axes.title, 120)), _legend(lines)),
             el("div", picture, class_="plot", data_chart=name, tabindex=0, role="group",
                aria_label=f"{axes.title}: arrow keys show the numbers"),
             el("small", axes.xlabel, f" · {axes.note}" if axes.note else None, class_="axis"),
@@ -191,7 +191,7 @@ def _thin(line: Line) -> Line:
         map(math.isfinite, (*line.low, *line.high))
     )
     return Line(
-        line.name,
+        cut(line.name, 120),
         [line.points[i] for i in kept],
         [line.low[i] for i in kept] if banded else (),
         [line.high[i] for i in kept] if banded else (),

@@ -79,6 +79,12 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(_name, text.replace("\r\n", "\n"))
 
 
+def cut(text: str, most: int = 300) -> str:
+    """At most so many characters of `text`, and how many were left out."""
+    rest = len(text) - most
+    return text if rest <= 0 else f"{text[:most]} … ({rest} more characters)"
+
+
 def _name(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x20:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from understudy import __version__
 from understudy.report.chart import Charts
-from understudy.report.html import Element, Node, document, el
+from understudy.report.html import Element, Node, cut, document, el
 from understudy.report.learning import beside, compared, curves, everything
 from understudy.report.media import dream, media
 from understudy.report.numbers import number
@@ -47,8 +47,8 @@ class _Page:
     def heading(self, level: int, title: str) -> Element:
         """A heading that the contents lead to."""
         name = f"s{len(self.contents)}"
-        self.contents.append((level, name, title))
-        return el(f"h{level}", title, id=name)
+        self.contents.append((level, name, cut(title, 120)))
+        return el(f"h{level}", cut(title), id=name)
 
 
 def write_report(runs: Sequence[Path], out: Path, title: str = "") -> Path:
@@ -260,14 +260,18 @@ def _facts(run: RunRecord) -> Element:
         "started": _time(info.created),
         "directory": str(run.path),
     }
-    return el("dl", [el("div", el("dt", k), el("dd", v)) for k, v in facts.items()], class_="facts")
+    return el(
+        "dl", [el("div", el("dt", k), el("dd", cut(v))) for k, v in facts.items()], class_="facts"
+    )
 
 
 def _problems(problems: Sequence[str]) -> Element | None:
     if not problems:
         return None
     return el(
-        "aside", el("strong", "Not all could be shown"), el("ul", [el("li", p) for p in problems])
+        "aside",
+        el("strong", "Not all could be shown"),
+        el("ul", [el("li", cut(p)) for p in problems]),
     )
 
 

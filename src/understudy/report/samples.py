@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.data.jsonl import DataError, read_rows
-from understudy.report.html import Element, Node, el
+from understudy.report.html import Element, Node, cut, el
 from understudy.report.numbers import is_number, number, percent
 from understudy.report.read import RunRecord
 
@@ -73,19 +73,14 @@ def _show(sample: Sample) -> Element:
            el("div", el("dt", "answer"), el("dd", _text(sample.answer))),
            el("div", el("dt", "understood"),
               el("dd", verdict or None, " " if verdict else None,
-                 el("bdi", _cut(sample.parsed)) if sample.parsed else "no answer found"))),
-        el("p", " · ".join(sample.notes), class_="notes") if sample.notes else None,
+                 el("bdi", cut(sample.parsed, MOST_CHARACTERS)) if sample.parsed else "no answer found"))),
+        el("p", " · ".join(map(cut, sample.notes)), class_="notes") if sample.notes else None,
         class_="sample",
     )  # fmt: skip
 
 
 def _text(text: str) -> Element:
-    return el("pre", el("bdi", _cut(text))) if text else el("small", "empty")
-
-
-def _cut(text: str) -> str:
-    rest = len(text) - MOST_CHARACTERS
-    return text if rest <= 0 else f"{text[:MOST_CHARACTERS]} … ({rest} more characters)"
+    return el("pre", el("bdi", cut(text, MOST_CHARACTERS))) if text else el("small", "empty")
 
 
 # ---- where they come from -----------------------------------------------------------------------
@@ -199,7 +194,7 @@ def _call(request: Mapping[str, Any], reply: Mapping[str, Any], model: str) -> S
     notes = [model]
     form = request.get("schema")
     if isinstance(form, dict):
-        notes.append(f"asked in a form: {_cut(json.dumps(form, ensure_ascii=False))[:160]}")
+        notes.append(f"asked in a form: {cut(json.dumps(form, ensure_ascii=False), 160)}")
         parsed = parsed or answer
     if reply.get("finish_reason") == "length":
         notes.append("cut off at its length")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.report.html import Element, Node, el
+from understudy.report.html import Element, Node, cut, el
 from understudy.report.numbers import interval, is_number, number, percent
 
 
@@ -66,4 +66,4 @@ def _cell(value: Cell | str | float | None) -> Cell:
         return value
     if is_number(value):
         return Cell(number(float(value)), float(value))  # pyright: ignore[reportArgumentType]
-    return Cell("–" if value is None else value)
+    return Cell("–" if value is None else cut(str(value)))
