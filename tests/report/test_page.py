@@ -151,6 +151,21 @@ def test_what_cannot_be_read_costs_its_section_and_is_told(tmp_path: Path):
     assert "line 1 is damaged" in text_of(run)
 
 
+def test_an_odd_file_costs_a_comparison_one_section(tmp_path: Path):
+    root = compared(tmp_path / "c")
+    (root / "grpo-0" / "result.json").write_text('{"held_out": [1]}')
+    (root / "grpo-1" / "lm").mkdir()
+    (root / "grpo-1" / "lm" / "ledger.json").write_text('{"done": "many", "usd": 2.5}')
+    (root / "grpo-2" / "teacher.json").write_text("[]")
+    text = text_of(root)
+    assert "Results: a file of the run has another shape" in text
+    assert "grpo 1 grpo-1 5 2026-01-02 03:04:05 UTC 0 0 2.5 4" in text
+    assert "teacher.json: not a table" in text_of(root / "grpo-2")
+    info = json.loads((root / "rloo-0" / "run.json").read_text())
+    (root / "rloo-0" / "run.json").write_text(json.dumps({**info, "versions": [1]}))
+    assert "run.json: damaged" in text_of(root)
+
+
 def test_an_empty_run_has_a_page(tmp_path: Path):
     run = runs.start(tmp_path / "a")
     (run / "metrics.jsonl").write_text("")

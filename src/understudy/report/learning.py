@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -133,11 +133,9 @@ def beside(runs: Sequence[RunRecord], charts: Charts) -> Element | None:
     return el("div", drawn, class_="charts") if drawn else None
 
 
-def compared(found: ComparisonRecord, charts: Charts) -> dict[str, Node]:
-    """A comparison's table of last values, and its curves with mean and band over the seeds."""
-    by_label: dict[str, list[RunRecord]] = {}
-    for label, _, run in found.members:
-        by_label.setdefault(label, []).append(run)
+def compared(found: ComparisonRecord, charts: Charts) -> Element | None:
+    """A comparison's curves: the mean over the seeds, and least to greatest around it."""
+    by_label = _by_label(found)
     colours = {label: place for place, label in enumerate(by_label)}
     names = dict.fromkeys(
         name for _, _, run in found.members for each in headlines(run).values() for name in each
@@ -151,7 +149,14 @@ def compared(found: ComparisonRecord, charts: Charts) -> dict[str, Node]:
         ]
         if any(len(line.points) > 1 for line in lines):
             drawn.append(_compared_chart(found, name, lines, charts))
-    return {"Results": _last_values(by_label), "Learning curves": el("div", drawn, class_="charts")}
+    return el("div", drawn, class_="charts") if drawn else None
+
+
+def _by_label(found: ComparisonRecord) -> dict[str, list[RunRecord]]:
+    by_label: dict[str, list[RunRecord]] = {}
+    for label, _, run in found.members:
+        by_label.setdefault(label, []).append(run)
+    return by_label
 
 
 def _compared_chart(
@@ -190,13 +195,14 @@ def _seeds(runs: Sequence[RunRecord], name: str, label: str, colour: int) -> Lin
     return Line(title, middle, low, high, colour=colour)
 
 
-def _last_values(by_label: Mapping[str, Sequence[RunRecord]]) -> Element | None:
+def last_values(found: ComparisonRecord) -> Element | None:
+    """A comparison's table: every seed's last evaluation, their mean and its interval."""
     rows: list[list[Cell | str | float | None]] = []
-    for label, runs in by_label.items():
-        found = [estimates(run) for run in runs]
-        for name in dict.fromkeys(name for each in found for name in each):
-            last = [each[name][-1] for each in found if name in each]
-            values, share = [known.value for known in last], is_share(name)
+    for label, runs in _by_label(found).items():
+        known = [estimates(run) for run in runs]
+        for name in dict.fromkeys(name for each in known for name in each):
+            last = [each[name][-1] for each in known if name in each]
+            values, share = [each.value for each in last], is_share(name)
             mean, show = float(np.mean(values)), percent if share else number
             ends = over_seeds(values)
             rows.append(

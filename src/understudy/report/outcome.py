@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.data.jsonl import DataError, read_rows
 from understudy.report.html import Element, Node, el
-from understudy.report.numbers import number
+from understudy.report.numbers import is_number, number
 from understudy.report.read import Row, RunRecord
 from understudy.report.table import Cell, estimate, share, table
 
@@ -169,11 +169,18 @@ def _proposals(run: RunRecord) -> list[list[Cell | str | float | None]]:
 
 def spent(run: RunRecord) -> list[Cell | str | float | None]:
     """Calls, tokens, USD and seconds of a run, for a row of a table; `SPENT` heads them."""
-    books = run.documents.get("lm/ledger.json") or {}
-    tokens = books.get("prompt_tokens", 0) + books.get("completion_tokens", 0)
+    books = run.documents.get("lm/ledger.json", {})
+
+    def amount(*keys: str) -> float:
+        return sum(books[key] for key in keys if is_number(books.get(key)))
+
     seconds = sum(row.get("seconds", 0.0) for row in run.timing) or sum(_times(run).values())
-    return [books.get("done", 0) + books.get("unknown", 0), tokens, books.get("usd", 0.0),
-            Cell(number(round(seconds, 1)), seconds)]  # fmt: skip
+    return [
+        amount("done", "unknown"),
+        amount("prompt_tokens", "completion_tokens"),
+        amount("usd"),
+        Cell(number(round(seconds, 1)), seconds),
+    ]
 
 
 def cost(run: RunRecord) -> Node:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from understudy import __version__
 from understudy.report.chart import Charts
 from understudy.report.html import Element, Node, cut, document, el
-from understudy.report.learning import beside, compared, curves, everything
+from understudy.report.learning import beside, compared, curves, everything, last_values
 from understudy.report.media import dream, media
 from understudy.report.numbers import number
 from understudy.report.outcome import SPENT, cost, failures, results, spent
@@ -160,6 +161,15 @@ def _footer() -> Element:
     )  # fmt: skip
 
 
+def _attempt(title: str, make: Callable[[], Any], problems: list[str]) -> Any:
+    """What `make` makes; a run's file of an odd shape costs that part alone, and is told."""
+    try:
+        return make()
+    except ODD as error:
+        problems.append(f"{title}: a file of the run has another shape than expected ({error!r})")
+        return None
+
+
 # ---- several ------------------------------------------------------------------------------------
 
 
@@ -178,7 +188,15 @@ def _together(runs: Sequence[RunRecord], page: _Page) -> Element:
         for run in runs
     ]
     headers = ["run", "role", "environment", "seed", "last step", "started", *SPENT]
-    return el("section", heading, table("The runs of this page", headers, rows), beside(runs, page.charts))  # fmt: skip
+    problems: list[str] = []
+    charts = _attempt("Curves", lambda: beside(runs, page.charts), problems)
+    return el(
+        "section",
+        heading,
+        _problems(problems),
+        table("The runs of this page", headers, rows),
+        charts,
+    )
 
 
 def _comparison(found: ComparisonRecord, page: _Page, alone: bool) -> Element:
@@ -190,17 +208,20 @@ def _comparison(found: ComparisonRecord, page: _Page, alone: bool) -> Element:
         for label, seed, run in members
     ]
     headers = ["what", "seed", "run", "last step", "started", *SPENT]
-    parts = compared(found, page.charts) if members else {}
-    parts["Runs"] = table("Runs of the comparison", headers, rows)
-    return el(
-        "article",
-        head,
-        el("p", str(found.path), class_="quiet"),
-        _problems(found.problems),
-        [el("section", page.heading(level, title), part) for title, part in parts.items() if part],
-        [_setup(run, page, "Configuration of the first run", level) for _, _, run in members[:1]],
-        class_="run",
-    )
+    problems = list(found.problems)
+    sections: dict[str, Callable[[], Node]] = {
+        "Results": lambda: last_values(found),
+        "Learning curves": lambda: compared(found, page.charts),
+        "Runs": lambda: table("Runs of the comparison", headers, rows),
+    }
+    parts: list[Node] = []
+    for title, make in sections.items():
+        made = _attempt(title, make, problems)
+        if made is not None:
+            parts.append(el("section", page.heading(level, title), made))
+    parts += [_setup(run, page, "Configuration of the first run", level) for *_, run in members[:1]]
+    where = el("p", str(found.path), class_="quiet")
+    return el("article", head, where, _problems(problems), parts, class_="run")
 
 
 def _time(created: str) -> str:
@@ -230,13 +251,7 @@ def _run(run: RunRecord, page: _Page, alone: bool) -> Element:
     head = None if alone else page.heading(2, run.label)
     parts: list[Node] = []
     for title, make in sections.items():
-        try:
-            made = make()
-        except ODD as error:
-            problems.append(
-                f"{title}: a file of the run has another shape than expected ({error!r})"
-            )
-            continue
+        made = _attempt(title, make, problems)
         if made is not None and made != [None, None]:
             parts.append(el("section", page.heading(level, title), made))
     return el(

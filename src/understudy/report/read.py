@@ -102,12 +102,16 @@ def read_run(path: Path) -> RunRecord:
         RunError: run.json is missing or damaged.
     """
     info, problems = read_info(path), list[str]()
+    if not isinstance(info.versions, dict) or not isinstance(info.command, list):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RunError(f"{path / 'run.json'}: damaged: versions or command")
     documents: dict[str, Any] = {}
     for name in DOCUMENTS:
         if (path / name).is_file():
             found = _json(path / name, problems)
-            if found is not None:
+            if isinstance(found, dict):
                 documents[name] = found
+            elif found is not None:
+                problems.append(f"{path / name}: not a table of names and values")
     return RunRecord(
         path,
         info,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +38,19 @@ class Sample:
 
 def samples(run: RunRecord, problems: list[str]) -> Element | None:
     """The sections of a run's samples; None where it kept none."""
+    sources: dict[str, Callable[[Path], list[Sample]]] = {
+        "Answers in training, first": _first_episodes,
+        "Answers in training, last": _last_episodes,
+        "Advice": _plans,
+        "Reasons given for proposals": _reasons,
+        "Calls": _calls,
+    }
     found: list[Node] = []
-    try:
-        found = [
-            _section("Answers in training, first", _episodes(run.path, first=True)),
-            _section("Answers in training, last", _episodes(run.path, first=False)),
-            _section("Advice", _plans(run.path)),
-            _section("Reasons given for proposals", _reasons(run.path)),
-            _section("Calls", _calls(run.path)),
-        ]
-    except (DataError, sqlite3.Error, UnicodeDecodeError) as error:
-        problems.append(f"samples: {error}")
+    for title, read in sources.items():
+        try:
+            found.append(_section(title, read(run.path)))
+        except (DataError, sqlite3.Error, UnicodeDecodeError) as error:
+            problems.append(f"{title}: {error}")
     return el("div", found) if any(found) else None
 
 
@@ -95,12 +97,18 @@ def _head(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _episodes(run: Path, *, first: bool) -> list[Sample]:
-    """Of the first or the last iteration, right and wrong ones in turn."""
+def _first_episodes(run: Path) -> list[Sample]:
     files = sorted((run / "episodes").glob("*.jsonl"))
-    if not files or (first and len(files) < 2):
-        return []
-    file = files[0 if first else -1]
+    return _episodes(files[0]) if len(files) > 1 else []
+
+
+def _last_episodes(run: Path) -> list[Sample]:
+    files = sorted((run / "episodes").glob("*.jsonl"))
+    return _episodes(files[-1]) if files else []
+
+
+def _episodes(file: Path) -> list[Sample]:
+    """Of one iteration: right, wrong and unreadable ones in turn."""
     by_kind: dict[str, list[Sample]] = {}
     prompts: set[tuple[str, str]] = set()
     for row in _head(file):

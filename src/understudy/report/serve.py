@@ -58,8 +58,8 @@ class Viewer(ThreadingHTTPServer):
     def places(self) -> dict[str, Path]:
         """Address → the run or the comparison it shows."""
         with on_disk(self.root):
-            comparisons = sorted(self.root.rglob("compare.json"))
-        found = [*comparisons, *(run.path for run in find_runs(self.root))]
+            found = sorted(self.root.rglob("compare.json"))
+            found += sorted(path.parent for path in self.root.rglob("run.json"))
         inside = self.root.resolve()
         return {
             f"/run/{quote(path.relative_to(self.root).as_posix())}": path
