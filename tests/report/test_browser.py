@@ -110,9 +110,13 @@ def test_a_table_sorts_by_number(browser: Any, report: Path):
 
 
 def test_on_paper_everything_is_open_and_the_contents_are_gone(browser: Any, report: Path):
-    with opened(browser, report.as_uri()) as (page, _):
+    with opened(browser, report.as_uri(), width=720, color_scheme="dark") as (page, _):
         page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
         page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 720
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        )
         assert page.locator("main details:not([open])").count() == 0
         assert not page.locator("nav").is_visible()
         assert page.pdf()[:5] == b"%PDF-"

@@ -179,7 +179,7 @@ def spent(run: RunRecord) -> list[Cell | str | float | None]:
         amount("done", "unknown"),
         amount("prompt_tokens", "completion_tokens"),
         amount("usd"),
-        Cell(number(round(seconds, 1)), seconds),
+        Cell(number(round(seconds, 1)), seconds) if run.timing else None,
     ]
 
 
