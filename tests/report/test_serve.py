@@ -20,6 +20,9 @@ def viewer(tmp_path: Path) -> Iterator[Viewer]:
     runs.start(root / "policy" / "env" / "first run")
     runs.start(tmp_path / "outside")
     (tmp_path / "secret.json").write_text("secret")
+    rows = [{"algorithm": "grpo", "run": str(tmp_path / "outside")}]
+    (tmp_path / "compare.json").write_text(json.dumps(rows))
+    (root / "compare.json").symlink_to(tmp_path / "compare.json")
     (root / "linked").symlink_to(tmp_path / "outside", target_is_directory=True)
     with Viewer(root) as served:
         thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.05})
@@ -63,7 +66,7 @@ def test_it_lists_runs_and_shows_them(viewer: Viewer):
     [
         "/run/../../secret.json", "/run/%2e%2e/%2e%2e/secret.json", "/run/..%2f..%2foutside", "/run//etc/passwd",
         "/run/policy/env/first%20run/metrics.jsonl", "/run/policy/env/first%20run/../first%20run",
-        "/run/linked", "/run/", "/stamp/run/../../outside", "/stamp/etc", "//etc/passwd", "/run/%00", "/run/%ff",
+        "/run/linked", "/run/compare.json", "/run/", "/stamp/run/../../outside", "/stamp/etc", "//etc/passwd", "/run/%00", "/run/%ff",
         "/favicon.ico",
     ],
 )  # fmt: skip
