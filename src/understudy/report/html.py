@@ -156,6 +156,8 @@ def document(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         '<meta name="referrer" content="no-referrer">\n'
+        # Or a browser asks the server for one.
+        '<link rel="icon" href="data:,">\n'
         f"<title>{render(title)}</title>\n<style>{style}</style>\n</head>\n"
         f"<body>\n{render(body)}\n"
         f'<script type="application/json" id="data">{data_block(data)}</script>\n'

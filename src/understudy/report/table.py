@@ -49,7 +49,7 @@ def table(
         "div",
         el("p", caption, class_="caption"),
         el("div", el("table", el("thead", el("tr", head)), el("tbody", body), aria_label=caption),
-           class_="scroll", tabindex=0, role="region", aria_label=caption),
+           class_="scroll", tabindex=0, role="group", aria_label=caption),
         class_="table",
     )  # fmt: skip
 
