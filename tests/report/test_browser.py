@@ -151,8 +151,9 @@ def check_harmless(page: Any, seen: Any, address: str) -> None:
     others = [url for url in seen.requests if not url.startswith(("data:", address))]
     assert others == []
     # No element and no attribute that a report does not make itself.
-    assert page.evaluate("document.querySelectorAll('script').length") == 2
-    foreign = "iframe, object, embed, form, input, link ~ link, base, audio, math, style ~ style, textarea, animate"
+    assert page.locator("script").count() == 2
+    assert page.locator("link").count() == 1
+    foreign = "iframe, object, embed, form, input, link:not([rel=icon]), base, audio, math, style ~ style, textarea, animate"
     assert page.locator(foreign).count() == 0
     handlers = """() => [...document.querySelectorAll('*')].flatMap(e => [...e.attributes])
       .filter(a => a.name.startsWith('on') || a.name === 'srcdoc' || /^\\s*javascript:/i.test(a.value))
