@@ -105,7 +105,7 @@ def compared(root: Path, moved: Path | None = None) -> Path:
 def test_a_comparison_is_the_mean_and_the_range_of_its_seeds(tmp_path: Path):
     page = render_page([read_record(compared(tmp_path / "c"))])
     text = text_of(tmp_path / "c")
-    assert "grpo accuracy, held out 3 75.0 % [65.0 %, 85.0 %] 65.0 % 65.0 %, 75.0 %, 85.0 %" in text
+    assert "grpo accuracy, held out 75.0 % [65.0 %, 85.0 %] 65.0 % 3 65.0 %, 75.0 %, 85.0 %" in text
     data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     chart = next(c for c in data["charts"].values() if c["share"])
     grpo, rloo = chart["lines"]

@@ -206,12 +206,12 @@ def last_values(found: ComparisonRecord) -> Element | None:
             mean, show = float(np.mean(values)), percent if share else number
             ends = over_seeds(values)
             rows.append(
-                [label, titled(name), len(values),
+                [label, titled(name),
                  estimate(mean, *ends, share) if ends else Cell(show(mean), mean),
-                 Cell(show(min(values)), min(values)), ", ".join(map(show, values))]
+                 Cell(show(min(values)), min(values)), len(values), ", ".join(map(show, values))]
             )  # fmt: skip
     if not rows:
         return None
-    headers = ["what", "measured", "seeds", "mean of the last evaluation", "least", "each seed"]
+    headers = ["what", "measured", "mean", "least", "seeds", "each seed"]
     caption = "Each seed's last evaluation; 95 % intervals over the seeds (bootstrap; few seeds make them narrow)"
     return table(caption, headers, rows)
