@@ -6,6 +6,7 @@ and its function to run it, so `--help` needs no torch. Errors that the user can
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
@@ -13,13 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from understudy import __version__
+from understudy import __version__, settings
 from understudy.lm.spec import parse_spec
 from understudy.run.config import load
 from understudy.run.errors import ConfigError, RunError, Stopped
-from understudy.run.fields import PositiveFloat, PositiveInt
 from understudy.types import UnderstudyError
 
 
@@ -110,17 +110,10 @@ def _dreaming(config: Any) -> Path | None:
     return made
 
 
-@dataclass(frozen=True)
-class ListConfig:
-    """Lists the runs below a directory, oldest first."""
-
-    POSITIONAL: ClassVar = ("root",)
-
-    root: str = "runs"
-    """Where to look."""
+# ---- what is not a role -------------------------------------------------------------------------
 
 
-def _list(config: ListConfig) -> None:
+def _list(config: settings.ListConfig) -> None:
     from understudy.run.info import find_runs
 
     for run in find_runs(Path(config.root)):
@@ -132,19 +125,23 @@ def _list(config: ListConfig) -> None:
             print(f"{run.path}  {run.info.created}  {run.info.verb}  {logged}  {saved}")
 
 
-@dataclass(frozen=True)
-class LMCheckConfig:
-    """Tries every promise of a language model with about 60 short answers."""
+def _report(config: settings.ReportConfig) -> Path:
+    from understudy.report.page import default_out, write_report
 
-    POSITIONAL: ClassVar = ("lm",)
-
-    lm: str = "pocket"
-    """Any language model: pocket, hf:…, openai:…, http://host:port/v1#MODEL, replay:FILE."""
-    max_usd: PositiveFloat = 0.05
-    """Most to spend."""
+    runs = [Path(run) for run in config.runs]
+    return write_report(runs, Path(config.out) if config.out else default_out(runs), config.title)
 
 
-def _lm_check(config: LMCheckConfig) -> None:
+def _view(config: settings.ViewConfig) -> None:
+    from understudy.report.serve import Viewer
+
+    with Viewer(Path(config.root), config.port) as viewer:
+        print(f"{viewer.address}  shows the runs in {config.root}; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            viewer.serve_forever()
+
+
+def _lm_check(config: settings.LMCheckConfig) -> None:
     from understudy.lm.base import LMError
     from understudy.lm.check import check_lm
     from understudy.lm.open import opened
@@ -158,33 +155,14 @@ def _lm_check(config: LMCheckConfig) -> None:
     print(f"{config.lm}: keeps all {len(report.checked)} promises")
 
 
-@dataclass(frozen=True)
-class EnvListConfig:
-    """Lists the language environments."""
-
-
-def _env_list(_: EnvListConfig) -> None:
+def _env_list(_: settings.EnvListConfig) -> None:
     from understudy.envs.registry import names
 
     others = ("reasoning-gym/NAME", "propose/GYMNASIUM_ID", "simulate/STUDY.toml")
     print("\n".join([*names(), *others]))
 
 
-@dataclass(frozen=True)
-class EnvCheckConfig:
-    """Checks a language environment: Gymnasium's own checks, seeded resets, worked answers."""
-
-    POSITIONAL: ClassVar = ("env",)
-
-    env: str = "word-problems"
-    """Which; `understudy env list` names them."""
-    path: str | None = None
-    """JSONL file of the problems, where the environment needs one."""
-    problems: PositiveInt = 100
-    """Problems whose worked answers are graded, where the task can write them."""
-
-
-def _env_check(config: EnvCheckConfig) -> None:
+def _env_check(config: settings.EnvCheckConfig) -> None:
     from understudy.envs.check import check_env, check_task
     from understudy.envs.registry import make_task
     from understudy.envs.text_env import TextEnv
@@ -308,10 +286,22 @@ COMMANDS: dict[str, Command] = {
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
     "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
-    "lm check": Command("See that a model keeps its promises.", lambda: LMCheckConfig, _lm_check),
-    "env list": Command("List the environments.", lambda: EnvListConfig, _env_list),
-    "env check": Command("See that an environment is sound.", lambda: EnvCheckConfig, _env_check),
-    "ls": Command("List runs.", lambda: ListConfig, _list),
+    "report": Command(
+        "One page about runs or comparisons: curves, answers, failures, costs.",
+        lambda: settings.ReportConfig,
+        _report,
+    ),
+    "view": Command(
+        "Show runs in a browser, while they train.", lambda: settings.ViewConfig, _view
+    ),
+    "lm check": Command(
+        "See that a model keeps its promises.", lambda: settings.LMCheckConfig, _lm_check
+    ),
+    "env list": Command("List the environments.", lambda: settings.EnvListConfig, _env_list),
+    "env check": Command(
+        "See that an environment is sound.", lambda: settings.EnvCheckConfig, _env_check
+    ),
+    "ls": Command("List runs.", lambda: settings.ListConfig, _list),
 }
 
 
