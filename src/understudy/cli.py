@@ -379,7 +379,8 @@ def _usage(commands: Mapping[str, Command]) -> str:
 
 def _unknown(args: Sequence[str], commands: Mapping[str, Command]) -> str:
     name = " ".join(word for word in args[:2] if not word.startswith("-"))
-    close = difflib.get_close_matches(name, [*commands, "resume"], 1) or difflib.get_close_matches(
+    names = [*commands, "resume"]
+    close = difflib.get_close_matches(name, names, 1) or difflib.get_close_matches(
         args[0], [known.split()[0] for known in names], 1
     )
     hint = f"did you mean '{close[0]}'?" if close else "understudy --help lists the commands"
