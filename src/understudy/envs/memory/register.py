@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gymnasium
 
-IDS = {"understudy/TMaze-v0": ("tmaze:TMaze", 40)}
+IDS = {
+    "understudy/TMaze-v0": ("tmaze:TMaze", 40),
+    "understudy/MemoryRoom-v0": ("room:MemoryRoom", 245),
+}
 """Gymnasium's id → where the class is, and the longest episode."""
 
 

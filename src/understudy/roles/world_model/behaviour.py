@@ -206,7 +206,10 @@ def _critic_loss(behaviour: Behaviour, features: Tensor, logp: Tensor, returns: 
 def replay_value_loss(
     behaviour: Behaviour, features: Tensor, batch: Batch, ahead: Tensor, config: BehaviourConfig
 ) -> Tensor:
-    """The critic's loss on what happened [B, T − 1]; its gradient reaches the world model.
+    """The critic's loss on what happened [B, T − 1]; its gradient does not reach the world model.
+
+    In the original it does. But where returns depend on what cannot be known, that asks the model to
+    remember how each episode ended, which drowns what there is to be learnt.
 
     λ-returns over real rewards, where the value of a state is what was imagined from it.
 
@@ -218,6 +221,7 @@ def replay_value_loss(
             itself is asked.
         config: discount, λ.
     """
+    features = features.detach()
     logp = behaviour.critic(features)
     with torch.no_grad():
         values = torch.where(ahead.isnan(), behaviour.critic.mean(logp), ahead)

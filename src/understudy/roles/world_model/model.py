@@ -14,6 +14,7 @@ action that led to x_t enters with the state it was taken in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -222,8 +223,13 @@ class Language(nn.Module):
         self.bias = nn.Parameter(torch.zeros(key.classes))
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Embedded words [..., n, D] by the key's name."""
-        return {self.name: self.embedding(batch[self.name].long())}
+        """Embedded words [..., n, D] by the key's name.
+
+        Times √D (Vaswani et al., 2017, section 3.4): the weights are small because the head shares
+        them, and would be lost among latents and actions otherwise.
+        """
+        scale = math.sqrt(self.embedding.embedding_dim)
+        return {self.name: self.embedding(batch[self.name].long()) * scale}
 
     def token(self, batch: Batch) -> Tensor:
         """What the words add to E_t: [..., D]."""
