@@ -113,7 +113,7 @@ def generate(
                 heard: Heard = []
                 cohorts.play(f"pilot {number}", config.ask.pilot_people, heard)
                 # Of two pilots: what people say changes their pasts, and one alone would swing.
-                matching.learn([*before, *heard])
+                matching.learn([*before, *heard], (number + 1) / rounds)
                 before = heard
             made, tally = cohorts.play("person", config.people)
         except _Enough:

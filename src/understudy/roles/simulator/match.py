@@ -3,10 +3,10 @@
 An answer is a sequence of fields (how many ratings, each value, ...), each drawn from the model's
 distribution p over some codes. Of all distributions with the moments that the aggregates state, the
 nearest to p in relative entropy is p · exp(w), w linear in those moments (Csiszár 1975). The moments
-are, of each field: the codes' frequencies by part of the day and action, and how much it rises with
-a person's own mean (people differ as much as they do), with the value before (which carries it on)
-and with how far the person's past has strayed from that mean (people stay who they are; a model
-that reads a past and continues it lets them drift away). The weights are found by iterative scaling
+are, of each field: the codes' frequencies by part of the day and action, and its covariances with a
+person's own mean, with the value before and with how far the past has strayed from that mean, as a
+linear prediction has them (people differ as much as they do, values are carried on, and people stay
+who they are: a model that reads a past and continues it lets them drift away). The weights are found by iterative scaling
 (Deming & Stephan 1940) on what the model said in a pilot cohort, the frequencies and slopes in turn.
 """
 
@@ -24,6 +24,7 @@ from understudy.ops.cohort import Floats, Ints
 ROUNDS = 60
 PRIOR = 1.0
 """Rows that the pooled frequencies count in each cell of part and action."""
+DEVIATIONS = 3
 MOST = 8.0
 """No weight is further from 0."""
 RARE = 1e-4
@@ -40,9 +41,16 @@ class Aims:
     """[P, A, L] frequencies of the codes, each cell summing to 1."""
     middle: float
     """The mean from which deviations are counted."""
-    rises: tuple[float | None, ...] = (None, None, None)
-    """How much a value rises with its person's own mean, the value before, and the drift of the past,
-    each alone, by least squares; None: no weight."""
+    rises: tuple[float, float, float] | None = None
+    """Of the linear prediction of a value: by the person's own mean, the value before and the drift of
+    the past, all three together; None: no weight on any."""
+
+    def carrying(self, share: float) -> Aims:
+        """The same with a share of what the value before carries on; people differ as much."""
+        if self.rises is None:
+            return self
+        own, last, drift = self.rises
+        return replace(self, rises=(own * (1 - share * last) / (1 - last), share * last, drift))
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ class Said:
 
 def neutral(aims: Aims) -> Tilt:
     """No weights."""
-    return Tilt(np.zeros_like(aims.table), aims.values, aims.middle, np.zeros(len(aims.rises)))
+    return Tilt(np.zeros_like(aims.table), aims.values, aims.middle, np.zeros(DEVIATIONS))
 
 
 def fit(aims: Aims, said: Said, tilt: Tilt) -> Tilt:
@@ -118,28 +126,27 @@ def fit(aims: Aims, said: Said, tilt: Tilt) -> Tilt:
         table = tilt.table.reshape(-1, codes) + step
         table = np.clip(table - table.mean(axis=1, keepdims=True), -MOST, MOST)
         tilt = replace(tilt, table=table.reshape(aims.table.shape))
-        for place, rise in enumerate(aims.rises):
-            if rise is not None:
-                tilt = _steeper(tilt, place, rise, said, cell, centred)
+        if aims.rises is not None:
+            target = said.deviations @ np.array(aims.rises)
+            for place in range(DEVIATIONS):
+                tilt = _steeper(tilt, place, target, said, cell, centred)
     return tilt
 
 
-def _steeper(tilt: Tilt, place: int, rise: float, said: Said, cell: Ints, v: Floats) -> Tilt:
-    """One damped Newton step of a slope, towards a value that rises so much with a deviation.
+def _steeper(tilt: Tilt, place: int, target: Floats, said: Said, cell: Ints, v: Floats) -> Tilt:
+    """One damped Newton step of a slope, until values covary with a deviation as their targets do.
 
-    A rise and not a covariance: few people in a pilot differ more or less than everybody does.
+    Targets and not a covariance that is aimed at: few people in a pilot differ more or less than
+    everybody does, and their pasts are not yet what they will be.
     """
     d = said.deviations[:, place]
-    known = d != 0
-    if known.sum() < 2:
-        return tilt
-    p, d = _tilted(tilt, said, cell)[known], d[known]
+    p = _tilted(tilt, said, cell)
     mean = p @ v
     curvature = float(((p @ v**2 - mean**2) * d**2).mean())
     if curvature <= 0:
         return tilt
-    off = rise * float((d**2).mean()) - float((mean * d).mean())
     slopes = tilt.slopes.copy()
+    off = float(((target - mean) * d).mean())
     slopes[place] += float(np.clip(0.5 * off / curvature, -1.0, 1.0))
     return replace(tilt, slopes=slopes)
 

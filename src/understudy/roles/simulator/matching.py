@@ -67,8 +67,14 @@ class Matching:
             rules += [(place, pieces) for place in self._places(field, asked)]
         return Steer(tuple(rules))
 
-    def learn(self, heard: Sequence[tuple[Asked, Reply]]) -> None:
-        """Fits the weights to what the model said at the moments of a cohort."""
+    def learn(self, heard: Sequence[tuple[Asked, Reply]], carried: float = 1.0) -> None:
+        """Fits the weights to what the model said at the moments of a cohort.
+
+        Args:
+            heard: questions and replies.
+            carried: share of what is carried from one value to the next that is aimed at. While
+                pasts are not yet what they will be, all of it makes values run away to the ends.
+        """
         rows: dict[str, list[Any]] = {field.name: [] for field in self.fields}
         for asked, reply in heard:
             steered = iter(reply.steered)
@@ -81,7 +87,8 @@ class Matching:
         for field in self.fields:
             if rows[field.name]:
                 said: Said = stacked(rows[field.name])
-                self.tilts[field.name] = fit(field.aims, said, self.tilts[field.name])
+                aims = field.aims.carrying(carried)
+                self.tilts[field.name] = fit(aims, said, self.tilts[field.name])
 
     def state(self) -> dict[str, Any]:
         """The weights as JSON."""
@@ -182,15 +189,14 @@ def _aims(study: Study, profile: Profile, counts: Counts | None, values: Floats)
     whole = float(every @ off**2)
     within = max(whole - between, 0.0)
     if between <= 0 or within <= 0 or last is None:
-        return Aims(values, table, middle, (None, last, None))
+        return Aims(values, table, middle)
     carry = float(np.clip((last * whole - between) / within, -0.9, 0.9))
-    # A mean of n values has noise of its own: with a rise of 1 new people, whose traits are such
-    # means, would have that noise twice.
+    # A mean of n values has noise of its own: if new people, whose traits are such means, followed
+    # them fully, they would have that noise twice.
     noise = within * (1 + carry) / (1 - carry) / _decisions(study, profile)
     own = float(np.sqrt(max(0.0, 1 - noise / between)))
-    # A first-order autoregression around a person's mean rises so much with the mean of a long past.
-    drift = carry / (1 + carry)
-    return Aims(values, table, middle, (own, last, drift))
+    # A first-order autoregression around a person's mean.
+    return Aims(values, table, middle, (own * (1 - carry), carry, 0.0))
 
 
 def _decisions(study: Study, profile: Profile) -> float:
