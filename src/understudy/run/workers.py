@@ -25,7 +25,6 @@ import multiprocessing
 import signal
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -87,14 +86,8 @@ class Member:
         Raises:
             RunError: another process is gone.
         """
-        with self._together(), torch.no_grad():
-            for bucket in _buckets([t.detach() for t in tensors]):
-                flat = torch.cat([t.flatten() for t in bucket])
-                dist.broadcast(flat, 0)
-                for tensor, part in zip(
-                    bucket, flat.split([t.numel() for t in bucket]), strict=True
-                ):
-                    tensor.copy_(part.view_as(tensor))
+        with self.together(), torch.no_grad():
+            _in_buckets([t.detach() for t in tensors], lambda flat: dist.broadcast(flat, 0))
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Puts the sum of all processes' gradients in the leader; a follower's are then none. Collective.
@@ -107,18 +100,19 @@ class Member:
         every = list(parameters)
         found = torch.tensor([p.grad is not None for p in every], dtype=torch.float32)
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in every]
-        with self._together(), torch.no_grad():
+        with self.together(), torch.no_grad():
             dist.reduce(found, 0)
-            for bucket in _buckets(grads):
-                flat = torch.cat([g.flatten() for g in bucket])
-                dist.reduce(flat, 0)
-                for grad, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
-                    grad.copy_(part.view_as(grad))
+            _in_buckets(grads, lambda flat: dist.reduce(flat, 0))
         for parameter, grad, owners in zip(every, grads, found.tolist(), strict=True):
             parameter.grad = grad if self.rank == 0 and owners else None
 
     @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Generator[None]:
+        """Around what all processes do together.
+
+        Raises:
+            RunError: another process is gone.
+        """
         try:
             yield
         except RuntimeError as error:  # what torch.distributed raises where a peer is gone
@@ -183,19 +177,20 @@ class Leader(Member):
             RunError: a follower is gone.
         """
         found: list[Message] = []
-        for pipe in self._pipes:
+        for rank, pipe in enumerate(self._pipes, 1):
             try:
                 found.append(_receive(pipe))
             except (EOFError, OSError) as error:
                 raise self._blame(error) from error
-            if "error" in found[-1].fields:
-                raise RunError(f"a worker failed: {found[-1].fields['error']}")
+            if problem := found[-1].fields.get("error"):
+                raise RunError(f"worker {rank} of {self.size} failed: {problem}")
         return found
 
     @contextlib.contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Generator[None]:
+        """See `Member`; the error says which follower it was."""
         try:
-            with super()._together():
+            with super().together():
                 yield
         except Lost as error:
             raise self._blame(error) from error
@@ -249,7 +244,7 @@ def crew(serve: Callable[[C, Follower], None], config: C, size: int) -> Generato
             leader = Leader(processes, pipes)
             leader.replies()  # all are there: only now is a wait for them sure to end
             torch.set_num_threads(each)
-            with leader._together():
+            with leader.together():
                 _meet(meeting, 0, size)
             yield leader
             for pipe in pipes:
@@ -291,12 +286,17 @@ def _follow(
         dist.destroy_process_group()
     except Lost:
         sys.exit(LOST)
-    except Exception as error:
-        if not isinstance(error, UnderstudyError):
-            traceback.print_exc()
-        with contextlib.suppress(Lost):
-            follower.reply(Message({"error": _line(error)}))
+    except UnderstudyError as error:
+        _report(follower, error)
         sys.exit(1)
+    except Exception as error:
+        _report(follower, error)
+        raise
+
+
+def _report(follower: Follower, error: Exception) -> None:
+    with contextlib.suppress(Lost):
+        follower.reply(Message({"error": _line(error)}))
 
 
 def _send(pipe: Connection, message: Message) -> None:
@@ -310,19 +310,25 @@ def _receive(pipe: Connection) -> Message:
     return Message(fields, safetensors.torch.load(pipe.recv_bytes()))
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors in order, in runs of one type that are small enough to be copied together."""
+def _in_buckets(tensors: Iterable[Tensor], send: Callable[[Tensor], object]) -> None:
+    """Sends tensors, each by itself too small to be worth it, in runs of one type; in place."""
     bucket: list[Tensor] = []
+
+    def empty() -> None:
+        if bucket:
+            flat = torch.cat([t.flatten() for t in bucket])
+            send(flat)
+            parts = flat.split([t.numel() for t in bucket])
+            for tensor, part in zip(bucket, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+            bucket.clear()
+
     for tensor in tensors:
-        if bucket and (
-            tensor.dtype != bucket[0].dtype
-            or sum(t.numel() for t in bucket) + tensor.numel() > BUCKET
-        ):
-            yield bucket
-            bucket = []
+        full = sum(t.numel() for t in bucket) + tensor.numel() > BUCKET
+        if bucket and (full or tensor.dtype != bucket[0].dtype):
+            empty()
         bucket.append(tensor)
-    if bucket:
-        yield bucket
+    empty()
 
 
 def _line(error: BaseException) -> str:
