@@ -69,6 +69,15 @@ def test_gradients_are_summed_weights_and_messages_arrive() -> None:
         assert back.tensors["b"].shape == (0, 2)
 
 
+def waited(order: str, *, in_a_sum: bool = False, **config: float) -> None:
+    with crew(serve, config, 2) as leader:
+        leader.order(order)
+        if in_a_sum:
+            leader.add_gradients([torch.nn.Parameter(torch.zeros(3))])
+        else:
+            leader.replies()
+
+
 @pytest.mark.parametrize(
     ("order", "says"),
     [("die", r"worker 1 of 2 died \(by SIGKILL\)"), ("fail", "worker 1 of 2 failed: rows: this one cannot")],
@@ -76,23 +85,15 @@ def test_gradients_are_summed_weights_and_messages_arrive() -> None:
 @pytest.mark.parametrize("waiting", ["for an answer", "in a sum"])
 def test_a_worker_that_ends_ends_the_run_at_once(order: str, says: str, waiting: str) -> None:
     started = time.monotonic()
-    with pytest.raises(RunError, match=says), crew(serve, {}, 2) as leader:
-        leader.order(order)
-        if waiting == "in a sum":
-            leader.add_gradients([torch.nn.Parameter(torch.zeros(3))])
-        else:
-            leader.replies()
+    with pytest.raises(RunError, match=says):
+        waited(order, in_a_sum=waiting == "in a sum")
     assert time.monotonic() - started < 60
     assert not torch.distributed.is_initialized()
 
 
 def test_one_that_cannot_start_is_told() -> None:
-    with (
-        pytest.raises(RunError, match="never: this one does not start"),
-        crew(serve, {"never": 1}, 2) as leader,
-    ):
-        leader.order("echo")
-        leader.replies()
+    with pytest.raises(RunError, match="never: this one does not start"):
+        waited("echo", never=1)
 
 
 LEADER = """
