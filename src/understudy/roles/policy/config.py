@@ -96,6 +96,7 @@ class RewardConfig:
 class PolicyConfig:
     """Train a language model by reinforcement learning in a language environment."""
 
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ("workers",)
     DEBUG: ClassVar[Mapping[str, Any]] = {
         "iterations": 2, "prompts": 2, "group": 2, "max_tokens": 32,
         "eval_problems": 8, "eval_every": 1, "passk": 2,
@@ -154,6 +155,8 @@ class PolicyConfig:
     """Write every collected episode to episodes/, one file an iteration."""
     passk: NonNegativeInt = 4
     """Sampled answers per problem for pass@k at the first and last evaluation; 0 for none."""
+    workers: PositiveInt = 1
+    """Processes among which playing and gradients are divided; what is learnt is the same."""
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
