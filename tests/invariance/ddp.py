@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -37,3 +38,16 @@ def moved(before: dict[str, torch.Tensor], after: Checkpoint, group: str) -> flo
     """How far the weights went."""
     found = after.tensors[group]
     return max(float((t - found[k]).abs().max()) for k, t in before.items() if k in found)
+
+
+def cut(run: Path, step: int, name: str) -> Path:
+    """A copy of a run as it was when it had written the checkpoint of `step`."""
+    other = run.with_name(name)
+    shutil.copytree(run, other)
+    (other / "checkpoints" / "latest").unlink()
+    for folder in (other / "checkpoints").iterdir():
+        if folder.is_dir() and int(folder.name) > step:
+            shutil.rmtree(folder)
+    found = checkpoint(other)
+    assert found.step == step
+    return other
