@@ -96,7 +96,7 @@ class RewardConfig:
 class PolicyConfig:
     """Train a language model by reinforcement learning in a language environment."""
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = ("workers",)
+    MAY_CHANGE: ClassVar = ("workers",)
     DEBUG: ClassVar[Mapping[str, Any]] = {
         "iterations": 2, "prompts": 2, "group": 2, "max_tokens": 32,
         "eval_problems": 8, "eval_every": 1, "passk": 2,
