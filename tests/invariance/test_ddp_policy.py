@@ -34,7 +34,9 @@ def test_what_is_logged_and_kept_is_the_same(folder: Path) -> None:
     assert [row.keys() for row in plain] == [row.keys() for row in two]
     for a, b in zip(plain, two, strict=True):
         assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
-    names = [sorted(f.name for f in (path(folder, n) / "episodes").iterdir()) for n in ("plain", "two")]
+    names = [
+        sorted(f.name for f in (path(folder, n) / "episodes").iterdir()) for n in ("plain", "two")
+    ]
     assert names[0] == names[1]
     assert len(names[0]) == 20
 

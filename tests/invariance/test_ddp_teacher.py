@@ -15,7 +15,16 @@ ROUNDS, UPDATES = 5, 4
 
 def go(folder: Path, case: str, name: str, *flags: str) -> Path:
     steps = str(ROUNDS * 64)
-    ran(*arguments(folder, case, name), "--steps", steps, "--run.checkpoint_every", "1", "--run.keep", "9", *flags)
+    ran(
+        *arguments(folder, case, name),
+        "--steps",
+        steps,
+        "--run.checkpoint_every",
+        "1",
+        "--run.keep",
+        "9",
+        *flags,
+    )
     return path(folder, case, name)
 
 
