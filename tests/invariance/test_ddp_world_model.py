@@ -1,6 +1,7 @@
 """A world model trained in two processes is the one trained in one."""
 
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -14,26 +15,23 @@ from understudy.roles.world_model.setup import make_agent, make_envs
 from understudy.run.metrics import read
 from understudy.run.seed import Seeds
 
-RATE = "0.02"
-"""Large, as 20 updates are at the foot of the warm-up's 1000."""
-
 
 def go(folder: Path, case: str, name: str, *flags: str) -> Path:
     ran(
         *arguments(folder, case, name), "--steps", "144", "--run.checkpoint_every", "1",
-        "--run.keep", "99", "--learning_rate", RATE, *flags,
+        "--run.keep", "99", *flags,
     )  # fmt: skip
     return path(folder, case, name)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Vectors, in one process and in two; words, in one."""
+    """Nature's version, in one process and in two; that of 2023, in one."""
     made = tmp_path_factory.mktemp("ddp")
     return {
         "plain": go(made, "gru", "plain"),
         "two": go(made, "gru", "two", "--workers", "2"),
-        "words": go(made, "words", "plain"),
+        "2023": go(made, "2023", "plain"),
     }
 
 
@@ -53,14 +51,14 @@ def test_what_is_logged_is_the_same(runs: dict[str, Path]) -> None:
         assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize(("begun", "workers"), [("words", "2"), ("two", "1")])
+@pytest.mark.parametrize(("begun", "workers"), [("2023", "2"), ("two", "1")])
 def test_a_checkpoint_goes_on_with_another_number_of_workers(
     begun: str, workers: str, runs: dict[str, Path]
 ) -> None:
     steps = sorted(int(f.name) for f in (runs[begun] / "checkpoints").iterdir() if f.is_dir())
     half = cut(runs[begun], next(s for s in steps if s >= 96), f"{begun}-then-{workers}")
     ran("resume", str(half), "--run.progress", "false", "--workers", workers)
-    whole = runs["words" if begun == "words" else "plain"]
+    whole = runs["2023" if begun == "2023" else "plain"]
     assert apart(checkpoint(whole), checkpoint(half), "agent") < CLOSE
 
 
@@ -80,7 +78,7 @@ def test_the_parts_of_a_batch_add_up_to_it(case: str, bounds: tuple[int, ...]) -
     twin = copy.deepcopy(agent)
     done = gradients(agent, batch, config, noise(), Part(span=span))
     parts = []
-    for first, end in zip(bounds, bounds[1:], strict=False):
+    for first, end in itertools.pairwise(bounds):
         some = {name: value[first:end] for name, value in batch.items()}
         part = Part(first, 4, lambda returns, rate: scales[0])
         parts.append(gradients(twin, some, config, noise(), part))
