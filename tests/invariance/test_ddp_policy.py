@@ -26,7 +26,7 @@ def test_two_processes_learn_what_one_does(folder: Path) -> None:
     first = trained_weights(LocalLM.load(folder / "model"))
     assert plain.step == 20
     assert moved(first, plain, "model") > 0.01
-    assert apart(plain, two, "model") < CLOSE  # 0
+    assert apart(plain, two, "model") < CLOSE
 
 
 def test_what_is_logged_and_kept_is_the_same(folder: Path) -> None:
@@ -48,3 +48,11 @@ def test_a_checkpoint_goes_on_with_another_number_of_workers(
     half = cut(path(folder, begun), 10, f"{begun}-then-{workers}")
     ran("resume", str(half), "--run.progress", "false", "--workers", workers)
     assert apart(checkpoint(path(folder, "plain")), checkpoint(half), "model") < CLOSE
+
+
+def test_divided_weights_learn_the_same_and_are_saved_whole(folder: Path) -> None:
+    half = cut(path(folder, "plain"), 10, "plain-then-sharded")
+    ran("resume", str(half), "--run.progress", "false", "--workers", "2", "--shard", "true")
+    assert apart(checkpoint(path(folder, "plain")), checkpoint(half), "model") < CLOSE
+    model = LocalLM.load(half / "model")
+    assert moved(trained_weights(model), checkpoint(half), "model") == 0

@@ -6,6 +6,8 @@ those rows have in any case, or adds up the gradient of its share of the groups'
 whose denominator is the whole batch's. Rewards, advantages, judges, optimizer and checkpoints are the
 leader's alone, so a run may go on with another number of workers.
 
+With `config.shard` the weights are divided as well, see `sharded`.
+
 A follower opens the models that the configuration names, so `lm` must be the one that it names.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -26,6 +29,7 @@ from understudy.lm.open import open_token_lm
 from understudy.roles.policy.config import PolicyConfig
 from understudy.roles.policy.credit import token_advantages
 from understudy.roles.policy.setup import Setting, setting_of
+from understudy.roles.policy.sharded import ShardedHands, serve_sharded
 from understudy.roles.policy.train import Advantages, anchors_of, train
 from understudy.roles.policy.update import Anchor, Group, Sums, gradients, merged
 from understudy.rollout.collect import collect
@@ -52,11 +56,14 @@ def train_ddp(
         RunError: a worker failed or died.
     """
     with crew(serve, config, config.workers) as leader:
-        hands = _Hands(leader, setting)
-        return train(
-            config, run, lm=lm, setting=setting, judge=judge, teacher=teacher, advantages=advantages,
-            play=hands.play, gradients=hands.gradients,
+        loop = partial(
+            train, config, run, lm=lm, setting=setting, judge=judge, teacher=teacher,
+            advantages=advantages,
         )  # fmt: skip
+        if config.shard:
+            return loop(gradients=ShardedHands(leader, lm).gradients)
+        hands = _Hands(leader, setting)
+        return loop(play=hands.play, gradients=hands.gradients)
 
 
 class _Hands:
@@ -130,6 +137,19 @@ def serve(config: PolicyConfig, follower: Follower) -> None:
     teacher = open_token_lm(config.distill) if config.distill else None
     reference = lm.reference() if config.loss.kl_coef > 0 else None
     anchors = anchors_of(config, reference, teacher)
+    if config.shard:
+        serve_sharded(config, follower, lm, anchors)
+    else:
+        _serve(config, follower, lm, anchors, setting)
+
+
+def _serve(
+    config: PolicyConfig,
+    follower: Follower,
+    lm: LocalLM,
+    anchors: Sequence[Anchor],
+    setting: Setting,
+) -> None:
     tasks = _splits(setting)
     for name, order in follower.orders():
         job = order.fields

@@ -111,7 +111,7 @@ def gradients(
 ) -> Sums:
     """Adds the gradient of some groups' share of the batch's loss to the model's; returns its metrics."""
     found: list[Sums] = []
-    for part in _split(groups, config.accumulate):
+    for part in split(groups, config.accumulate):
         loss, metrics = loss_of(lm, part, config, anchors, denominator)
         loss.backward()
         found.append(metrics)
@@ -134,7 +134,7 @@ def update(
     parameters = list(lm.parameters())
     steps: list[Sums] = []
     for _ in range(config.epochs):
-        for batch in _split(groups, config.minibatches):
+        for batch in split(groups, config.minibatches):
             mask_BL, _ = ops.pad_ragged(
                 [r for g in batch for r in g.sampled], False, dtype=torch.bool
             )
@@ -172,7 +172,7 @@ def merged(parts: Iterable[Sums]) -> Sums:
     return found
 
 
-def _split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
+def split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
     """At most `parts` runs of groups of nearly equal number, none empty."""
     size = max(1, -(-len(groups) // parts))
     return [groups[k : k + size] for k in range(0, len(groups), size)]
