@@ -42,7 +42,8 @@ class Sharded:
             if isinstance(part, torch.nn.ModuleList):
                 for block in part:
                     fully_shard(block, mesh=mesh)
-        root = fully_shard(model, mesh=mesh)
+        # By default the outermost would stay whole after a pass without gradients, and then be stale.
+        root = fully_shard(model, mesh=mesh, reshard_after_forward=True)
         for part in root.modules():
             if isinstance(part, FSDPModule):
                 # Shares of a loss add up; they are no mean. And gloo can only add.
