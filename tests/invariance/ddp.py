@@ -7,14 +7,16 @@ from pathlib import Path
 
 import torch
 
-from understudy.cli import main
+from tests.roles.processes import command
 from understudy.run.checkpoint import Checkpoint, load
 
 CLOSE = 1e-5
 
 
-def ran(*args: str) -> None:
-    assert main([*args]) == 0
+def go_on(run: Path, *flags: str) -> Path:
+    """Resumes a run to its end."""
+    assert command(["resume", str(run), "--run.progress", "false", *flags]) == 0
+    return run
 
 
 def checkpoint(run: Path) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""A world model trained in two processes is the one trained in one."""
+"""A world model trained in two processes is the one trained in one; checkpoints move both ways."""
 
 import copy
 import itertools
@@ -7,59 +7,44 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.invariance.ddp import CLOSE, apart, checkpoint, cut, moved, ran
+from tests.invariance.ddp import CLOSE, apart, checkpoint, cut, go_on, moved
+from tests.roles.processes import command
 from tests.roles.world_model.parts import chunk, noise, settings
 from tests.roles.world_model.processes import CASES, arguments, path
 from understudy.roles.world_model.agent import Part, gradients
-from understudy.roles.world_model.setup import make_agent, make_envs
 from understudy.run.metrics import read
-from understudy.run.seed import Seeds
-
-
-def go(folder: Path, case: str, name: str, *flags: str) -> Path:
-    ran(
-        *arguments(folder, case, name), "--steps", "144", "--run.checkpoint_every", "1",
-        "--run.keep", "99", *flags,
-    )  # fmt: skip
-    return path(folder, case, name)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Nature's version, in one process and in two; that of 2023, in one."""
+    """25 updates in one process; the last 20 again in two."""
     made = tmp_path_factory.mktemp("ddp")
-    return {
-        "plain": go(made, "gru", "plain"),
-        "two": go(made, "gru", "two", "--workers", "2"),
-        "2023": go(made, "2023", "plain"),
-    }
+    args = arguments(made, "gru", "plain")
+    assert command([*args, "--run.checkpoint_every", "1", "--run.keep", "99"]) == 0
+    plain = path(made, "gru", "plain")
+    return {"plain": plain, "two": go_on(cut(plain, 80, "two"), "--workers", "2")}
 
 
 def test_two_processes_learn_what_one_does(runs: dict[str, Path]) -> None:
     plain, two = checkpoint(runs["plain"]), checkpoint(runs["two"])
-    assert plain.state["updates"] >= 20
-    config = settings(*CASES["gru"])
-    first = make_agent(config, make_envs(config, Seeds(0), "envs", 1), Seeds(0))
-    assert moved(dict(first.state_dict()), plain, "agent") > 1e-3
+    before = checkpoint(cut(runs["plain"], 80, "before"))
+    assert plain.state["updates"] - before.state["updates"] == 20
+    assert moved(before.tensors["agent"], plain, "agent") > 1e-3
     assert apart(plain, two, "agent") < CLOSE
 
 
 def test_what_is_logged_is_the_same(runs: dict[str, Path]) -> None:
-    plain, two = (read(runs[name] / "metrics.jsonl") for name in ("plain", "two"))
+    plain, two = (read(run / "metrics.jsonl") for run in runs.values())
     assert [row.keys() for row in plain] == [row.keys() for row in two]
     for a, b in zip(plain, two, strict=True):
         assert b == pytest.approx(a, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize(("begun", "workers"), [("2023", "2"), ("two", "1")])
-def test_a_checkpoint_goes_on_with_another_number_of_workers(
-    begun: str, workers: str, runs: dict[str, Path]
-) -> None:
-    steps = sorted(int(f.name) for f in (runs[begun] / "checkpoints").iterdir() if f.is_dir())
-    half = cut(runs[begun], next(s for s in steps if s >= 96), f"{begun}-then-{workers}")
-    ran("resume", str(half), "--run.progress", "false", "--workers", workers)
-    whole = runs["2023" if begun == "2023" else "plain"]
-    assert apart(checkpoint(whole), checkpoint(half), "agent") < CLOSE
+def test_one_process_goes_on_where_two_were(runs: dict[str, Path]) -> None:
+    saved = (int(f.name) for f in (runs["two"] / "checkpoints").iterdir() if f.is_dir())
+    middle = min(step for step in saved if step >= 112)
+    half = go_on(cut(runs["two"], middle, "two-then-one"), "--workers", "1")
+    assert apart(checkpoint(runs["plain"]), checkpoint(half), "agent") < CLOSE
 
 
 @pytest.mark.parametrize("case", CASES)
