@@ -88,6 +88,8 @@ BAD = {
     "policy train --epochs 2": "epochs: rloo is on-policy",
     "policy train --algorithm grpo --task.mode stepwise": "algorithm: stepwise episodes have credit per step",
     "policy train --prompts 3 --minibatches 2": "minibatches: prompts must divide",
+    "policy train --shard true": "shard: weights are divided among workers",
+    "world_model train --workers 17": "workers: 17 processes cannot share 16 sequences",
     "policy train --temperature 0": "temperature: training samples",
     "policy train --task.path train.jsonl": "task.eval_path: a training file and a held-out file go together",
     "policy train --reward.judge pocket": "reward.judge: a judge and its dimensions go together",

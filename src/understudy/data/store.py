@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,18 @@ def read_episodes(path: Path) -> Iterator[Episode]:
     """
     for number, row in read_rows(path, required=("episode",)):
         try:
-            yield _episode(dict(row["episode"]))
+            yield from_row(row["episode"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}:{number}: not an episode ({error})") from error
 
 
-def _episode(row: dict[str, Any]) -> Episode:
+def from_row(found: Mapping[str, Any]) -> Episode:
+    """The episode that `dataclasses.asdict` made this of, also after JSON.
+
+    Raises:
+        ValueError, KeyError, TypeError: it made it of none.
+    """
+    row = dict(found)
     tokens = row.pop("tokens")
     lists = {name: tuple(row.pop(name)) for name in ("observations", "actions", "rewards")}
     trace = None if tokens is None else TokenTrace(**{k: tuple(v) for k, v in tokens.items()})

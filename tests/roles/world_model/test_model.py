@@ -9,7 +9,12 @@ import torch
 from tests.roles.world_model.parts import chunk, made, noise, settings
 from understudy import ops
 from understudy.roles.world_model.agent import opening, update
-from understudy.roles.world_model.behaviour import dream_losses, imagine, replay_value_loss
+from understudy.roles.world_model.behaviour import (
+    Chance,
+    dream_losses,
+    imagine,
+    replay_value_loss,
+)
 from understudy.roles.world_model.model import exponential
 from understudy.roles.world_model.setup import make_optimizer
 
@@ -43,7 +48,8 @@ def dreamt(agent, batch, horizon=4):
     if agent.model.language is not None:
         words = {"token": batch["token"].flatten(0, 1)}
     z, start = latents.z.detach().flatten(0, 1), agent.model.core.detach(start)
-    return batch, latents, imagine(agent.model, agent.behaviour, z, start, horizon, noise(3), words)
+    chance = Chance.drawn(agent.model, agent.behaviour, horizon, len(z), noise(3))
+    return batch, latents, imagine(agent.model, agent.behaviour, z, start, chance, words)
 
 
 def test_rewards_and_values_are_exactly_zero_at_first(config):

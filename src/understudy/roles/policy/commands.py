@@ -25,10 +25,11 @@ from understudy.roles.policy.config import (
 )
 from understudy.roles.policy.grid import SUPERVISED
 from understudy.roles.policy.pretrain import make_corpus, pretrain
-from understudy.roles.policy.setup import Setting, make_setting
+from understudy.roles.policy.setup import make_setting, setting_of
 from understudy.roles.policy.summary import before_after
 from understudy.roles.policy.supervised import warm_start
 from understudy.roles.policy.train import as_metrics, evaluate_all, train
+from understudy.roles.policy.train_ddp import train_ddp
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
@@ -42,7 +43,7 @@ def run_train(config: PolicyConfig) -> Path:
     Raises:
         Stopped: a signal asked for it; a checkpoint is written.
     """
-    setting = _setting(config)
+    setting = setting_of(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
@@ -59,7 +60,8 @@ def run_train(config: PolicyConfig) -> Path:
         if config.reward.judge:
             judge = stack.enter_context(opened(config.reward.judge, run_folder=run.path))
         assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
-        train(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
+        loop = train if config.workers == 1 else train_ddp
+        loop(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
 
 
@@ -126,16 +128,6 @@ def run_grade(config: GradeConfig) -> Path:
     return Path(config.out)
 
 
-def _setting(config: PolicyConfig) -> Setting:
-    return make_setting(
-        config.env,
-        config.task,
-        config.seed,
-        config.eval_problems,
-        unreadable=config.reward.unreadable,
-    )
-
-
 def _check_opens(text: str, max_usd: float | None = None) -> None:
     """Opens a model and leaves nothing of it, so that an error comes before there is a run."""
     with opened(text, max_usd=max_usd):
@@ -159,7 +151,7 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
 
 def _supervised(config: PolicyConfig) -> Path:
     """The baseline without RL: as many updates on as many worked answers."""
-    setting = _setting(config)
+    setting = setting_of(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     with _open_run(SUPERVISED, config.env, config) as run:
         run.restore()  # it has no checkpoints: one that was stopped begins anew

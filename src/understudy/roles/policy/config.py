@@ -96,6 +96,7 @@ class RewardConfig:
 class PolicyConfig:
     """Train a language model by reinforcement learning in a language environment."""
 
+    MAY_CHANGE: ClassVar = ("workers", "shard")
     DEBUG: ClassVar[Mapping[str, Any]] = {
         "iterations": 2, "prompts": 2, "group": 2, "max_tokens": 32,
         "eval_problems": 8, "eval_every": 1, "passk": 2,
@@ -154,6 +155,10 @@ class PolicyConfig:
     """Write every collected episode to episodes/, one file an iteration."""
     passk: NonNegativeInt = 4
     """Sampled answers per problem for pass@k at the first and last evaluation; 0 for none."""
+    workers: PositiveInt = 1
+    """Processes among which playing and gradients are divided; what is learnt is the same."""
+    shard: bool = False
+    """Divide the weights, too, while gradients are computed (FSDP); the first worker plays alone."""
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
@@ -180,6 +185,10 @@ class PolicyConfig:
         if (self.task.path is None) != (self.task.eval_path is None):
             raise ConfigError(
                 "task.eval_path: a training file and a held-out file go together; give both paths"
+            )
+        if self.shard and (self.workers == 1 or self.lora_rank):
+            raise ConfigError(
+                "shard: weights are divided among workers, so there must be two, and no lora_rank"
             )
         if self.lora_rank and self.loss.reference_every:
             raise ConfigError(

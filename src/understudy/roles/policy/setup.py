@@ -11,7 +11,7 @@ from understudy.envs.few_shot import few_shot
 from understudy.envs.fingerprints import assert_disjoint
 from understudy.envs.registry import make_task
 from understudy.envs.text_env import TextEnv
-from understudy.roles.policy.config import TaskConfig
+from understudy.roles.policy.config import PolicyConfig, TaskConfig
 from understudy.rollout.prompting import Prompt
 from understudy.run.seed import Seeds
 
@@ -34,17 +34,18 @@ class Setting:
 
     def train_env(self) -> TextEnv:
         """One environment of the training split."""
-        return self._env(self.train)
+        return self.env(self.train)
 
     def test_env(self) -> TextEnv:
         """One environment of the held-out split."""
-        return self._env(self.test)
+        return self.env(self.test)
 
     def hard_env(self) -> TextEnv:
         """One environment of the harder held-out set."""
-        return self._env(self.hard or self.test)
+        return self.env(self.hard or self.test)
 
-    def _env(self, task: Task) -> TextEnv:
+    def env(self, task: Task) -> TextEnv:
+        """One environment of a split."""
         return TextEnv(
             task,
             mode=self.config.mode,
@@ -56,6 +57,17 @@ class Setting:
     def test_indices(self, count: int) -> list[int]:
         """The first `count` held-out problems (all, if there are fewer)."""
         return list(range(min(count, len(self.test))))
+
+
+def setting_of(config: PolicyConfig) -> Setting:
+    """What a configuration names; see `make_setting`."""
+    return make_setting(
+        config.env,
+        config.task,
+        config.seed,
+        config.eval_problems,
+        unreadable=config.reward.unreadable,
+    )
 
 
 def make_setting(

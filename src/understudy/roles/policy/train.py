@@ -26,7 +26,7 @@ from understudy.roles.policy.credit import token_advantages
 from understudy.roles.policy.judge import judged
 from understudy.roles.policy.setup import Setting, draw_problems
 from understudy.roles.policy.supervised import warm_start
-from understudy.roles.policy.update import Anchor, Group, update
+from understudy.roles.policy.update import Anchor, Gradients, Group, gradients, update
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import Evaluation, evaluate
 from understudy.run.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
@@ -39,6 +39,8 @@ GAP_LIMIT = 1e-3
 """Sampler and trainer must agree on every log-probability to this, in nats, or the run stops."""
 
 Advantages = Callable[[PolicyConfig, Sequence[Sequence[Episode]]], list[list[float]]]
+Play = Callable[..., list[list[Episode]]]
+"""`collect`, or another way to the same episodes."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ def train(
     judge: ChoiceLM | None = None,
     teacher: LocalLM | None = None,
     advantages: Advantages = token_advantages,
+    play: Play = collect,
+    gradients: Gradients = gradients,
 ) -> dict[str, Evaluation]:
     """Trains `lm` in place and returns the last evaluation of every held-out set.
 
@@ -99,18 +103,18 @@ def train(
         judge: scores the dimensions of `config.reward`, if there are any.
         teacher: the model `config.distill` names; it must share the tokenizer.
         advantages: the algorithm's credit assignment; pass your own to try another.
+        play: how episodes come about.
+        gradients: how the gradient of a batch does.
 
     Raises:
         RunError: sampler and trainer disagree on log-probabilities.
     """
     found = run.restore()
     state = _begin(config, found, lm, setting)
-    anchors = [Anchor(state.reference, config.loss.kl_coef)] if state.reference else []
-    if teacher is not None:
-        anchors.append(Anchor(teacher, config.distill_coef, "distill_kl"))
+    anchors = anchors_of(config, state.reference, teacher)
     evaluations: dict[str, Evaluation] = {}
     if found is None:
-        evaluations = evaluate_all(config, run, lm, setting, thorough=True)
+        evaluations = evaluate_all(config, run, lm, setting, thorough=True, play=play)
         run.log(0, as_metrics(evaluations))
         state.note(run, evaluations)
         state.save(run, best=True)
@@ -123,12 +127,13 @@ def train(
         while state.iteration < config.iterations and not run.stop_requested:
             started = time.monotonic()
             recorded = replayed(config, state.iteration)
-            episodes = recorded or _collect(config, run, lm, setting, state.iteration)
+            episodes = recorded or _collect(config, run, lm, setting, state.iteration, play)
             if judge is not None:
                 episodes = judged(config.reward, judge, episodes)
             credit = advantages(config, episodes)
             _set_rate(config, state)
-            stats = update(lm, state.optimizer, _groups(episodes, credit), config, anchors)
+            groups = _groups(episodes, credit)
+            stats = update(lm, state.optimizer, groups, config, anchors, gradients)
             if not recorded:
                 _check_gap(stats)
             state.iteration += 1
@@ -137,7 +142,7 @@ def train(
             seconds = time.monotonic() - started
             last, improved = state.iteration == config.iterations, False
             if last or (config.eval_every and state.iteration % config.eval_every == 0):
-                evaluations = evaluate_all(config, run, lm, setting, thorough=last)
+                evaluations = evaluate_all(config, run, lm, setting, thorough=last, play=play)
                 stats |= as_metrics(evaluations)
                 improved = state.note(run, evaluations)
             run.log(state.iteration, stats, timing={"seconds": seconds})
@@ -149,6 +154,16 @@ def train(
             return evaluations
     lm.save(run.path / "model")
     return evaluations
+
+
+def anchors_of(
+    config: PolicyConfig, reference: LocalLM | None, teacher: LocalLM | None
+) -> list[Anchor]:
+    """What the policy is held to."""
+    anchors = [Anchor(reference, config.loss.kl_coef)] if reference else []
+    if teacher is not None:
+        anchors.append(Anchor(teacher, config.distill_coef, "distill_kl"))
+    return anchors
 
 
 def _begin(config: PolicyConfig, found: Checkpoint | None, lm: LocalLM, setting: Setting) -> State:
@@ -167,7 +182,7 @@ def _begin(config: PolicyConfig, found: Checkpoint | None, lm: LocalLM, setting:
 
 
 def _collect(
-    config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int
+    config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, iteration: int, play: Play
 ) -> list[list[Episode]]:
     problems = draw_problems(
         setting.train, config.prompts, run.seeds.generator("problems", iteration)
@@ -178,7 +193,7 @@ def _collect(
         seed=run.seeds.integer("sampling", iteration),
     )
     envs = [setting.train_env() for _ in range(config.prompts * config.group)]
-    episodes = collect(
+    episodes = play(
         lm, envs, problems, prompt=setting.prompt, sampling=sampling, copies=config.group
     )
     if config.keep_episodes:
@@ -264,22 +279,29 @@ def _check_gap(stats: dict[str, float]) -> None:
 
 
 def evaluate_all(
-    config: PolicyConfig, run: Run, lm: LocalLM, setting: Setting, *, thorough: bool
+    config: PolicyConfig,
+    run: Run,
+    lm: LocalLM,
+    setting: Setting,
+    *,
+    thorough: bool,
+    play: Play = collect,
 ) -> dict[str, Evaluation]:
     """Greedy on the held-out set; if thorough, also the harder set, and sampled for pass@k."""
     greedy = Sampling(max_tokens=config.max_tokens, temperature=0.0)
     indices = setting.test_indices(config.eval_problems)
-    play = partial(collect, lm, prompt=setting.prompt)
-    found = {"test": evaluate(partial(play, sampling=greedy), setting.test_env, indices)}
+    act = partial(play, lm, prompt=setting.prompt)
+    found = {"test": evaluate(partial(act, sampling=greedy), setting.test_env, indices)}
     if thorough and setting.hard is not None:
         longer = Sampling(max_tokens=2 * config.max_tokens, temperature=0.0)
-        found["hard"] = evaluate(partial(play, sampling=longer), setting.hard_env, indices)
+        found["hard"] = evaluate(partial(act, sampling=longer), setting.hard_env, indices)
     if thorough and config.passk > 1:
         seed = run.seeds.integer("pass@k")
         sampled = Sampling(max_tokens=config.max_tokens, temperature=config.temperature, seed=seed)
         some = indices[: max(1, len(indices) // config.passk)]
-        act = partial(play, sampling=sampled)
-        found["sampled"] = evaluate(act, setting.test_env, some, copies=config.passk)
+        found["sampled"] = evaluate(
+            partial(act, sampling=sampled), setting.test_env, some, copies=config.passk
+        )
     return found
 
 

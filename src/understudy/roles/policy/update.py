@@ -13,14 +13,19 @@ sampler and trainer agree to float rounding, which every first update measures (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from understudy import ops
 from understudy.lm.base import TokenLM, TrainableLM
 from understudy.roles.policy.config import PolicyConfig
+
+GAP = "logprob_gap"
+Sums = dict[str, tuple[float, float]]
+"""Metrics of some groups: a sum and what it is a mean over; of `GAP`, the largest."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def loss_of(
     config: PolicyConfig,
     anchors: Sequence[Anchor],
     denominator: float,
-) -> tuple[torch.Tensor, dict[str, float]]:
+) -> tuple[torch.Tensor, Sums]:
     """The loss of some groups, as their share of the whole batch's loss, and its metrics."""
     rows = config.loss
     new_BL = logprobs(lm, groups, config.temperature)
@@ -70,11 +75,13 @@ def loss_of(
     )
     mask_BL, _ = ops.pad_ragged([r for g in groups for r in g.sampled], False, dtype=torch.bool)
     penalty_BL = torch.zeros_like(new_BL)
-    metrics = {"logprob_gap": float((new_BL - old_BL).detach()[mask_BL].abs().max())}
+    answers, tokens = float(len(new_BL)), float(mask_BL.sum())
+    metrics: Sums = {GAP: (float((new_BL - old_BL).detach()[mask_BL].abs().max()), 1.0)}
     for anchor in anchors:
         with torch.no_grad():
             anchor_BL = logprobs(anchor.lm, groups, config.temperature)
-        metrics[anchor.name] = float(((new_BL.detach() - anchor_BL) * mask_BL).sum() / len(new_BL))
+        apart = float(((new_BL.detach() - anchor_BL) * mask_BL).sum())
+        metrics[anchor.name] = (apart, answers)
         if anchor.name == "kl" and rows.kl in ("k2", "k3"):
             penalty_BL = anchor.coef * getattr(ops, rows.kl)(new_BL, anchor_BL, mask_BL)
         else:
@@ -86,12 +93,33 @@ def loss_of(
         loss_BL, clipped_BL = ops.ppo_clip(
             new_BL, old_BL, advantages_BL, rows.clip_low, rows.clip_high
         )
-        metrics["clip_fraction"] = float(clipped_BL[mask_BL].float().mean())
+        metrics["clip_fraction"] = (float(clipped_BL[mask_BL].sum()), tokens)
     else:
         loss_BL = ops.reinforce(new_BL, advantages_BL)
-    metrics["entropy"] = float(-new_BL.detach()[mask_BL].mean())
+    metrics["entropy"] = (float(-new_BL.detach()[mask_BL].sum()), tokens)
     loss = ops.aggregate(loss_BL + penalty_BL, mask_BL, rows.aggregate, denominator=denominator)
-    return loss, metrics
+    # A share of a sum: it is the steps that its mean is over.
+    return loss, {**metrics, "loss": (float(loss.detach()), 0.0)}
+
+
+def gradients(
+    lm: TrainableLM,
+    groups: Sequence[Group],
+    config: PolicyConfig,
+    anchors: Sequence[Anchor],
+    denominator: float,
+) -> Sums:
+    """Adds the gradient of some groups' share of the batch's loss to the model's; returns its metrics."""
+    found: list[Sums] = []
+    for part in split(groups, config.accumulate):
+        loss, metrics = loss_of(lm, part, config, anchors, denominator)
+        loss.backward()
+        found.append(metrics)
+    return merged(found)
+
+
+Gradients = Callable[[TrainableLM, Sequence[Group], PolicyConfig, Sequence[Anchor], float], Sums]
+"""`gradients`, or another way to the same."""
 
 
 def update(
@@ -100,12 +128,13 @@ def update(
     groups: Sequence[Group],
     config: PolicyConfig,
     anchors: Sequence[Anchor],
+    gradients: Gradients = gradients,
 ) -> dict[str, float]:
     """`epochs` passes of `minibatches` optimizer steps of `accumulate` backward passes each."""
     parameters = list(lm.parameters())
-    totals: dict[str, list[float]] = {}
+    steps: list[Sums] = []
     for _ in range(config.epochs):
-        for batch in _split(groups, config.minibatches):
+        for batch in split(groups, config.minibatches):
             mask_BL, _ = ops.pad_ragged(
                 [r for g in batch for r in g.sampled], False, dtype=torch.bool
             )
@@ -119,23 +148,31 @@ def update(
             if not telling:
                 continue
             optimizer.zero_grad(set_to_none=True)
-            for part in _split(telling, config.accumulate):
-                loss, metrics = loss_of(lm, part, config, anchors, denominator)
-                loss.backward()
-                for name, value in {"loss": float(loss.detach()), **metrics}.items():
-                    totals.setdefault(name, []).append(value)
+            found = gradients(lm, telling, config, anchors, denominator)
             norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-            totals.setdefault("grad_norm", []).append(float(norm))
+            steps.append(merged([found, {"loss": (0.0, 1.0), "grad_norm": (float(norm), 1.0)}]))
             optimizer.step()
-    result = {name: sum(values) / len(values) for name, values in totals.items()}
-    if totals:
-        # Only the first backward pass is on-policy; there sampler and trainer must agree.
-        result["logprob_gap"] = totals["logprob_gap"][0]
+    result = {name: total / weight for name, (total, weight) in merged(steps).items()}
+    if steps:
+        # Only the first step is on-policy; there sampler and trainer must agree.
+        result[GAP] = steps[0][GAP][0]
     result["skipped_groups"] = sum(g.silent for g in groups) / len(groups)
     return result
 
 
-def _split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
+def merged(parts: Iterable[Sums]) -> Sums:
+    """The metrics of parts as those of all of them."""
+    found: Sums = {}
+    for part in parts:
+        for name, (total, weight) in part.items():
+            before, behind = found.get(name, (0.0, 0.0))
+            # Not Python's `max`, which loses a NaN.
+            both = float(np.maximum(before, total)) if name == GAP else before + total
+            found[name] = (both, behind + weight)
+    return found
+
+
+def split(groups: Sequence[Group], parts: int) -> list[Sequence[Group]]:
     """At most `parts` runs of groups of nearly equal number, none empty."""
-    size = -(-len(groups) // parts)
+    size = max(1, -(-len(groups) // parts))
     return [groups[k : k + size] for k in range(0, len(groups), size)]

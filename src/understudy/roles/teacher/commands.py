@@ -29,6 +29,7 @@ from understudy.roles.teacher.setup import (
 )
 from understudy.roles.teacher.summary import REPORT_CARD
 from understudy.roles.teacher.train import train
+from understudy.roles.teacher.train_ddp import train_ddp
 from understudy.roles.teacher.trial import COMPETITIVE, Trial, try_out
 from understudy.roles.teacher.video import record
 from understudy.rollout.world import World
@@ -57,7 +58,8 @@ def run_train(config: TeacherConfig) -> Path:
             if trial is not None and config.distill.schedule == "adaptive":
                 gate = Gate(teacher, trial.values)
         dismissed = trial is not None and not trial.passed and _may_dismiss(config)
-        train(
+        loop = train if config.workers == 1 else train_ddp
+        loop(
             config,
             run,
             world=world,

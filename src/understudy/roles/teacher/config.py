@@ -89,6 +89,7 @@ class StudentConfig:
 class TeacherConfig:
     """A language model advises, a small PPO student learns."""
 
+    MAY_CHANGE: ClassVar = ("workers",)
     DEBUG: ClassVar[Mapping[str, Any]] = {
         "steps": 512, "envs": 4, "horizon": 32, "minibatch": 64, "eval_episodes": 8,
         "eval_every": 256, "advice.trial": 8,
@@ -137,6 +138,8 @@ class TeacherConfig:
     """Held-out episodes per evaluation, the same every time."""
     stop_at: Probability | None = None
     """Stop once an evaluation's success (mean return in mpe) is at least this."""
+    workers: PositiveInt = 1
+    """Processes among which an update's gradients are divided; what is learnt is the same."""
     options: dict[str, bool | int | float | str] = field(
         default_factory=dict[str, bool | int | float | str]
     )

@@ -28,7 +28,7 @@ from understudy.roles.teacher.evaluate import (
 from understudy.roles.teacher.gate import Gate
 from understudy.roles.teacher.schedule import weight
 from understudy.roles.teacher.student import Student, Team
-from understudy.roles.teacher.update import prepare, update
+from understudy.roles.teacher.update import Gradients, gradients, prepare, update
 from understudy.rollout.steps import Advise, Segment, Stage, collect_steps
 from understudy.rollout.world import World
 from understudy.run.checkpoint import Checkpoint, pack_optimizer, unpack_optimizer
@@ -107,6 +107,7 @@ def train(
     optimizer: torch.optim.Optimizer,
     teacher: Advise | None = None,
     gate: Gate | None = None,
+    gradients: Gradients = gradients,
 ) -> Evaluation | None:
     """Trains `student` in place; returns its last evaluation.
 
@@ -119,6 +120,7 @@ def train(
         optimizer: over its parameters.
         teacher: who advises; None for PPO alone.
         gate: where the teacher is still followed (the adaptive schedule).
+        gradients: how the gradient of a minibatch comes about.
     """
     seed = run.seeds.integer("envs") % (HELD_OUT_SEED // 2)
     stage = Stage.begin(world, seed, student.start(world.rows))
@@ -146,9 +148,8 @@ def train(
             _set_rate(config, state)
             collected = time.monotonic()
             shuffling = run.seeds.generator("minibatches", state.steps)
-            stats = update(
-                student, optimizer, prepare(segment, mask, config), config, now, shuffling
-            )
+            lesson = prepare(segment, mask, config)
+            stats = update(student, optimizer, lesson, config, now, shuffling, gradients)
             state.steps += per_round
             stats |= _collected(segment, now, mask)
             state.over, better = state.steps >= config.steps, False

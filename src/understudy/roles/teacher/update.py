@@ -51,6 +51,51 @@ def prepare(segment: Segment, gate: Tensor | None, config: TeacherConfig) -> Les
     )
 
 
+def gradients(
+    student: Student | Team, some: Lesson, config: TeacherConfig, weight: float, share: float = 1.0
+) -> dict[str, float]:
+    """Adds the gradient of a minibatch's loss to the student's.
+
+    Args:
+        student: the network.
+        some: the minibatch, its advantages already normalised.
+        config: the settings.
+        weight: of the distillation term.
+        share: every term is a mean over steps; where these are a part of a minibatch, how large a part.
+
+    Returns:
+        The terms, as their share of the whole minibatch's.
+    """
+    segment, teacher = some.segment, some.segment.teacher
+    outlook = student.unroll(segment.features, segment.hidden, segment.starts)
+    logprobs = ops.selective_log_softmax(outlook.logits, segment.actions)
+    surrogate, clipped = ops.ppo_clip(
+        logprobs, some.logprobs, some.advantages, config.clip, config.clip
+    )
+    value = ops.value_loss(outlook.values, some.returns, segment.values, config.value_clip)
+    entropy = ops.entropy(outlook.logits).mean()
+    loss = config.value_coef * value.mean()
+    if config.method != "cloning":
+        loss = loss + surrogate.mean() - config.entropy_coef * entropy
+    stats = {
+        "loss_policy": surrogate.mean(),
+        "loss_value": value.mean(),
+        "entropy": entropy,
+        "clipped": clipped.float().mean(),
+    }
+    if teacher is not None and weight > 0:
+        apart = ops.distillation(outlook.logits, teacher, config.distill.loss)
+        distill = (some.gate * apart).mean()
+        loss = loss + weight * distill
+        stats |= {"loss_distill": distill}
+    (share * loss).backward()
+    return {name: share * float(value.detach()) for name, value in stats.items()}
+
+
+Gradients = Callable[[Student | Team, Lesson, TeacherConfig, float], dict[str, float]]
+"""`gradients`, or another way to the same."""
+
+
 def update(
     student: Student | Team,
     optimizer: torch.optim.Optimizer,
@@ -58,42 +103,20 @@ def update(
     config: TeacherConfig,
     weight: float,
     rng: np.random.Generator,
+    gradients: Gradients = gradients,
 ) -> dict[str, float]:
     """Some passes over one segment; returns means over its minibatches."""
-    rl = config.method != "cloning"
     parts = list[dict[str, float]]()
     for _ in range(config.epochs):
         for some in minibatches(lesson, config.minibatch, student.recurrent, rng):
-            segment, teacher = some.segment, some.segment.teacher
-            outlook = student.unroll(segment.features, segment.hidden, segment.starts)
-            logprobs = ops.selective_log_softmax(outlook.logits, segment.actions)
             advantages = some.advantages
             if advantages.numel() > 1:
                 advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            surrogate, clipped = ops.ppo_clip(
-                logprobs, some.logprobs, advantages, config.clip, config.clip
-            )
-            value = ops.value_loss(outlook.values, some.returns, segment.values, config.value_clip)
-            entropy = ops.entropy(outlook.logits).mean()
-            loss = config.value_coef * value.mean()
-            if rl:
-                loss = loss + surrogate.mean() - config.entropy_coef * entropy
-            stats = {
-                "loss_policy": surrogate.mean(),
-                "loss_value": value.mean(),
-                "entropy": entropy,
-            }
-            if teacher is not None and weight > 0:
-                apart = ops.distillation(outlook.logits, teacher, config.distill.loss)
-                distill = (some.gate * apart).mean()
-                loss = loss + weight * distill
-                stats |= {"loss_distill": distill}
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            stats = gradients(student, replace(some, advantages=advantages), config, weight)
             norm = torch.nn.utils.clip_grad_norm_(student.parameters(), config.max_grad_norm)
             optimizer.step()
-            stats |= {"grad_norm": norm, "clipped": clipped.float().mean()}
-            parts.append({name: float(value.detach()) for name, value in stats.items()})
+            parts.append({**stats, "grad_norm": float(norm)})
     return {name: float(np.mean([part[name] for part in parts])) for name in parts[0]}
 
 
@@ -105,11 +128,16 @@ def minibatches(
     if recurrent:
         order = torch.from_numpy(rng.permutation(rows))
         for chosen in order.split(max(1, size // steps)):
-            yield _pick(lesson, partial(_columns, chosen), chosen)
+            yield rows_of(lesson, chosen)
     else:
         order = torch.from_numpy(rng.permutation(steps * rows))
         for chosen in order.split(size):
             yield _pick(lesson, partial(_steps, chosen), chosen % rows)
+
+
+def rows_of(lesson: Lesson, rows: Tensor) -> Lesson:
+    """The part of a lesson that is of some rows; of a minibatch of single steps, some steps."""
+    return _pick(lesson, partial(_columns, rows), rows)
 
 
 def _columns(chosen: Tensor, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from understudy.roles.world_model.behaviour import (
     Behaviour,
+    Chance,
+    Span,
     dream_losses,
     imagine,
     replay_value_loss,
@@ -76,12 +78,93 @@ class Updated:
     """The core's state after each step [B, T, n], where states are stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which rows of a batch are here: all, unless it is said."""
+
+    first: int = 0
+    rows: int | None = None
+    """Of the whole batch."""
+    span: Span | None = None
+    """Of the whole batch's returns."""
+
+    def whole(self, here: int) -> int:
+        """Rows of the batch, of which `here` are here."""
+        return here if self.rows is None else self.rows
+
+
+WHOLE = Part()
+
+
+def gradients(
+    agent: Agent,
+    batch: Batch,
+    config: WorldModelConfig,
+    generator: torch.Generator,
+    part: Part = WHOLE,
+) -> Updated:
+    """Adds the gradient of the loss of everything to the agent's.
+
+    Args:
+        agent: who learns.
+        batch: drawn sequences, [B, context + T, …].
+        config: the settings.
+        generator: where the randomness comes from.
+        part: of what these sequences are a part; gradients and numbers are then the part's share.
+    """
+    model, behaviour, settings = agent.model, agent.behaviour, config.behaviour
+    state, batch = opening(agent, batch, generator, part)
+    rows, length = batch["reward"].shape
+    latents = model.observe(batch, state, _noise(model, generator, rows, length, part))
+    live = settings.gamma if config.nature else 1.0
+    losses = model.losses(batch, latents, config.losses, live)
+    whole = part.whole(rows)
+    every = torch.randperm(whole * length, generator=generator)[: settings.starts]
+    chance = Chance.drawn(model, behaviour, settings.horizon, len(every), generator)
+    index = every - part.first * length
+    chosen = ((index >= 0) & (index < rows * length)).nonzero()[:, 0]
+    index, chance = index[chosen], chance.of(chosen)
+    dream = imagine(
+        model,
+        behaviour,
+        latents.z.detach().flatten(0, 1)[index],
+        model.core.detach(model.core.starts(latents.observed.handle, index, before=True)),
+        chance,
+        _words(model, batch, index),
+    )
+    gamma = 1.0 if config.nature else settings.gamma
+    dreamt, ahead, stats = dream_losses(model, behaviour, dream, settings, gamma, part.span)
+    weights = weigh(config)
+    if weights["replay_value"] > 0:
+        known = torch.full((rows * length,), torch.nan).index_put((index,), ahead)
+        losses["replay_value"] = replay_value_loss(
+            behaviour, latents.features, batch, known.unflatten(0, (rows, length)), settings
+        )
+    # A mean over a part, times how large a part it is.
+    means = {name: loss.mean() * (rows / whole) for name, loss in losses.items()}
+    if len(index):
+        share = len(index) / len(every)
+        means |= {name: loss.mean() * share for name, loss in dreamt.items()}
+        stats = {name: value * share for name, value in stats.items()}
+    else:
+        stats = {name: torch.zeros_like(value) for name, value in stats.items()}
+    torch.stack([weights[n.split("/")[0]] * mean for n, mean in means.items()]).sum().backward()
+    stats |= {f"loss/{name}": mean.detach() for name, mean in means.items()}
+    stores = CONTEXT in batch
+    return Updated(stats, _states(model, latents, rows, length) if stores else None)
+
+
+Gradients = Callable[[Agent, Batch, WorldModelConfig, torch.Generator], Updated]
+"""`gradients`, or another way to the same."""
+
+
 def update(
     agent: Agent,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
     config: WorldModelConfig,
     generator: torch.Generator,
+    gradients: Gradients = gradients,
 ) -> Updated:
     """One step on the loss of everything: model, actor, critic.
 
@@ -91,41 +174,13 @@ def update(
         batch: drawn sequences, [B, context + T, …].
         config: the settings.
         generator: where the randomness comes from.
+        gradients: how the loss's gradient comes about.
     """
-    model, behaviour, settings = agent.model, agent.behaviour, config.behaviour
-    state, batch = opening(agent, batch, generator)
-    rows, length = batch["reward"].shape
-    latents = model.observe(batch, state, _noise(model, generator, rows, length))
-    live = settings.gamma if config.nature else 1.0
-    losses = model.losses(batch, latents, config.losses, live)
-    index = torch.randperm(rows * length, generator=generator)[: settings.starts]
-    dream = imagine(
-        model,
-        behaviour,
-        latents.z.detach().flatten(0, 1)[index],
-        model.core.detach(model.core.starts(latents.observed.handle, index, before=True)),
-        settings.horizon,
-        generator,
-        _words(model, batch, index),
-    )
-    gamma = 1.0 if config.nature else settings.gamma
-    dreamt, ahead, stats = dream_losses(model, behaviour, dream, settings, gamma)
-    losses |= dreamt
-    if weigh(config)["replay_value"] > 0:
-        known = torch.full((rows * length,), torch.nan).index_put((index,), ahead)
-        losses["replay_value"] = replay_value_loss(
-            behaviour, latents.features, batch, known.unflatten(0, (rows, length)), settings
-        )
-    weights = weigh(config)
-    means = {name: loss.mean() for name, loss in losses.items()}
-    total = torch.stack([weights[name.split("/")[0]] * mean for name, mean in means.items()]).sum()
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
+    done = gradients(agent, batch, config, generator)
     optimizer.step()
-    behaviour.follow(settings.slow_rate)
-    stats |= {f"loss/{name}": mean.detach() for name, mean in means.items()}
-    stores = CONTEXT in batch
-    return Updated(stats, _states(model, latents, rows, length) if stores else None)
+    agent.behaviour.follow(config.behaviour.slow_rate)
+    return done
 
 
 def weigh(config: WorldModelConfig) -> dict[str, float]:
@@ -139,7 +194,9 @@ def weigh(config: WorldModelConfig) -> dict[str, float]:
     }  # fmt: skip
 
 
-def opening(agent: Agent, batch: Batch, generator: torch.Generator) -> tuple[State, Batch]:
+def opening(
+    agent: Agent, batch: Batch, generator: torch.Generator, part: Part = WHOLE
+) -> tuple[State, Batch]:
     """The state that sequences start from, and the sequences without what it was made of."""
     model, before, rows = agent.model, agent.before, batch["reward"].shape[0]
     if CONTEXT in batch:
@@ -148,13 +205,18 @@ def opening(agent: Agent, batch: Batch, generator: torch.Generator) -> tuple[Sta
     if before:
         past = {name: value[:, :before] for name, value in batch.items()}
         with torch.no_grad():
-            seen = model.observe(past, state, _noise(model, generator, rows, before))
+            noise = _noise(model, generator, rows, before, part)
+            seen = model.observe(past, state, noise)
         return seen.observed.state, {name: value[:, before:] for name, value in batch.items()}
     return state, batch
 
 
-def _noise(model: WorldModel, generator: torch.Generator, rows: int, length: int) -> Tensor:
-    return exponential(generator, rows, length, model.size.latents, model.size.classes)
+def _noise(
+    model: WorldModel, generator: torch.Generator, rows: int, length: int, part: Part
+) -> Tensor:
+    """Drawn for the whole batch, so that a row's is the same wherever it is."""
+    shape = part.whole(rows), length, model.size.latents, model.size.classes
+    return exponential(generator, *shape)[part.first : part.first + rows]
 
 
 def _words(model: WorldModel, batch: Batch, index: Tensor) -> dict[str, Tensor] | None:

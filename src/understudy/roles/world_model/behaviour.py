@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -116,14 +117,48 @@ class Dream:
     """[H, N, A]"""
 
 
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """All the noise of N dreams of H steps."""
+
+    latents: Tensor
+    """[H, N, G, K]"""
+    actions: Tensor
+    """[H, N, A]"""
+    words: Tensor | None
+    """[H, N, n, V], where there is language."""
+
+    @classmethod
+    def drawn(
+        cls,
+        model: WorldModel,
+        behaviour: Behaviour,
+        horizon: int,
+        rows: int,
+        generator: torch.Generator,
+    ) -> Chance:
+        """Noise for `rows` dreams of `horizon` steps."""
+        shape, language = (horizon, rows), model.language
+        latents = exponential(generator, *shape, model.size.latents, model.size.classes)
+        actions = behaviour.actor.noise(generator, *shape, behaviour.actions.size)
+        words = None
+        if language is not None:
+            words = exponential(generator, *shape, language.count, language.vocabulary)
+        return cls(latents, actions, words)
+
+    def of(self, rows: Tensor) -> Chance:
+        """That of some dreams, by their numbers."""
+        words = None if self.words is None else self.words[:, rows]
+        return Chance(self.latents[:, rows], self.actions[:, rows], words)
+
+
 @torch.no_grad()
 def imagine(
     model: WorldModel,
     behaviour: Behaviour,
     z: Tensor,
     state: State,
-    horizon: int,
-    generator: torch.Generator,
+    chance: Chance,
     words: dict[str, Tensor] | None = None,
 ) -> Dream:
     """Acts in the model's predictions, from latents z [N, G·K] and the core's state before them.
@@ -133,29 +168,32 @@ def imagine(
         behaviour: who acts.
         z: latents to start from [N, G·K].
         state: the core's, just before the token of z.
-        horizon: H.
-        generator: where the randomness comes from.
+        chance: the noise, for as many steps as are dreamt.
         words: the words that came with z, where there is language.
     """
-    rows = z.shape[0]
-    noise = exponential(generator, horizon, rows, model.size.latents, model.size.classes)
-    act_noise = behaviour.actor.noise(generator, horizon, rows, behaviour.actions.size)
     features, actions = [torch.cat([z, state["h"]], -1)], list[Tensor]()
-    for t in range(horizon):
-        action = behaviour.actor.draw(behaviour.actor(features[-1]), act_noise[t])
+    for t in range(len(chance.latents)):
+        action = behaviour.actor.draw(behaviour.actor(features[-1]), chance.actions[t])
         h, state = model.core.step(model.token(z, model.given(action, words or {})), state)
-        z = model.sample(model.prior(h), noise[t])
-        if model.language is not None:
-            language = model.language
-            drawn = exponential(generator, rows, language.count, language.vocabulary)
-            words = language.draw(h, drawn)
+        z = model.sample(model.prior(h), chance.latents[t])
+        if model.language is not None and chance.words is not None:
+            words = model.language.draw(h, chance.words[t])
         features.append(torch.cat([z, h], -1))
         actions.append(action)
     return Dream(torch.stack(features), torch.stack(actions))
 
 
+Span = Callable[[Tensor, float], Tensor]
+"""`Behaviour.span`, or another way to the same."""
+
+
 def dream_losses(
-    model: WorldModel, behaviour: Behaviour, dream: Dream, config: BehaviourConfig, gamma: float
+    model: WorldModel,
+    behaviour: Behaviour,
+    dream: Dream,
+    config: BehaviourConfig,
+    gamma: float,
+    span: Span | None = None,
 ) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
     """The actor's and the critic's losses on a dream.
 
@@ -165,6 +203,7 @@ def dream_losses(
         dream: where.
         config: λ, entropy, rates.
         gamma: discount per step, 1 where the continuation head already predicts it.
+        span: of the returns; by default the behaviour's, of these.
 
     Returns:
         Losses "actor" and "critic" [H, N]; the imagined returns of the starts [N]; numbers to log.
@@ -178,7 +217,7 @@ def dream_losses(
         returns = ops.bootstrapped_returns(
             rewards.T, live[1:].T, values[1:].T, values[-1], config.lam
         ).T
-        scale = behaviour.span(returns, config.scale_rate)
+        scale = (span or behaviour.span)(returns, config.scale_rate)
         # A state counts as much as it is likely to be reached, its own continuation included.
         weights = live[:-1].cumprod(0) / gamma
         advantages = (returns - values[:-1]) / scale

@@ -16,6 +16,7 @@ from understudy.roles.world_model.evaluate import evaluate
 from understudy.roles.world_model.setup import make_agent, make_envs, make_optimizer, make_replay
 from understudy.roles.world_model.summary import PARAMETERS
 from understudy.roles.world_model.train import train
+from understudy.roles.world_model.train_ddp import train_ddp
 from understudy.run import checkpoint as checkpoints
 from understudy.run.config import load
 from understudy.run.errors import RunError
@@ -36,7 +37,8 @@ def run_train(config: WorldModelConfig) -> Path:
         envs = make_envs(config, run.seeds, "envs", config.envs)
         agent = make_agent(config, envs, run.seeds)
         (run.path / PARAMETERS).write_text(json.dumps(_parameters(agent)) + "\n", encoding="utf-8")
-        train(
+        loop = train if config.workers == 1 else train_ddp
+        loop(
             config,
             run,
             agent=agent,

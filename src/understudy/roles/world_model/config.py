@@ -143,7 +143,7 @@ class WorldModelConfig:
         "replay.batch": 4, "replay.length": 8, "replay.ratio": 8.0, "behaviour.horizon": 4,
         "behaviour.starts": 16, "bins": 41,
     }  # fmt: skip
-    MAY_CHANGE: ClassVar = ("steps", "eval_episodes")
+    MAY_CHANGE: ClassVar = ("steps", "eval_episodes", "workers")
 
     env: str = "CartPole-v1"
     """Any Gymnasium id."""
@@ -167,6 +167,8 @@ class WorldModelConfig:
     """By default the size's."""
     threads: PositiveInt = 1
     """Of torch; networks as small as `cpu-tiny` get slower with more."""
+    workers: PositiveInt = 1
+    """Processes among which an update's sequences are divided; what is learnt is the same."""
     bins: PositiveInt | None = None
     """Of the distributions of reward and value, odd; by default the size's."""
     blank_tokens: bool = False
@@ -195,6 +197,11 @@ class WorldModelConfig:
         parse_core(self.core)
         if self.bins is not None and (self.bins < 3 or self.bins % 2 == 0):
             raise ConfigError(f"bins must be odd and at least 3, not {self.bins}")
+        if self.workers > self.replay.batch:
+            raise ConfigError(
+                f"workers: {self.workers} processes cannot share {self.replay.batch} sequences "
+                "(replay.batch); each needs one"
+            )
         if self.replay.capacity < self.envs * (self.replay.length + 1):
             raise ConfigError(
                 f"replay.capacity: {self.replay.capacity} steps hold no sequence of "

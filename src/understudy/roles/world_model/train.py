@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from understudy.roles.world_model.agent import Agent, update
+from understudy.roles.world_model.agent import Agent, Gradients, gradients, update
 from understudy.roles.world_model.config import WorldModelConfig
 from understudy.roles.world_model.cores.base import State as CoreState
 from understudy.roles.world_model.envs import Envs
@@ -88,6 +88,7 @@ def train(
     envs: Envs,
     replay: Replay,
     held_out: Envs | None = None,
+    gradients: Gradients = gradients,
 ) -> None:
     """Trains `agent` in place.
 
@@ -99,6 +100,7 @@ def train(
         envs: where it acts.
         replay: what it remembers; empty.
         held_out: where it is evaluated at the end, one episode in each.
+        gradients: how the gradient of a batch comes about.
     """
     state = State(agent, optimizer, envs, replay, agent.model.core.init_state(len(envs)))
     found = run.restore()
@@ -112,7 +114,7 @@ def train(
         while envs.steps < config.steps and not run.stop_requested:
             _act(state, run)
             for _ in range(_due(config, state)):
-                _learn(config, state, run)
+                _learn(config, state, run, gradients)
             if envs.steps // config.log_every > state.logged or envs.steps >= config.steps:
                 clocks = {"seconds": time.monotonic() - started, "cpu": time.process_time() - spent}
                 stats, last = _line(state), envs.steps >= config.steps
@@ -158,12 +160,12 @@ def _due(config: WorldModelConfig, state: State) -> int:
     return int((state.envs.steps - least) * settings.ratio / per_update) + 1 - state.updates
 
 
-def _learn(config: WorldModelConfig, state: State, run: Run) -> None:
+def _learn(config: WorldModelConfig, state: State, run: Run, gradients: Gradients) -> None:
     """One update."""
     rng = run.seeds.generator("replay", state.updates)
     batch, drawn = state.replay.draw(config.replay.batch, rng)
     generator = _generator(run, "update", state.updates)
-    done = update(state.agent, state.optimizer, batch, config, generator)
+    done = update(state.agent, state.optimizer, batch, config, generator, gradients)
     if done.states is not None:
         state.replay.refresh(drawn, done.states)
     for name, value in done.stats.items():
