@@ -180,23 +180,26 @@ def _aims(study: Study, profile: Profile, counts: Counts | None, values: Floats)
     every = counts.table.sum(axis=(0, 1)) / counts.table.sum()
     middle = float(every @ counts.levels)
     off = counts.levels - middle
-    moves = counts.moves.sum(axis=0)
-    before = float(moves.sum(axis=1) @ off**2)
-    last = float(off @ moves @ off) / before if before > 0 else None
     grid = np.linspace(counts.levels[0], counts.levels[-1], len(counts.means))
     people = counts.means.sum()
     between = float(counts.means @ (grid - middle) ** 2 / people) if people > 0 else 0.0
-    whole = float(every @ off**2)
-    within = max(whole - between, 0.0)
-    if between <= 0 or within <= 0 or last is None:
+    within = float(every @ off**2) - between
+    if between <= 0 or within <= 0 or counts.carries.sum() <= 0:
         return Aims(values, table, middle)
-    carry = float(np.clip((last * whole - between) / within, -0.9, 0.9))
+    n = _decisions(study, profile)
+    carry = _carry(counts, n)
     # A mean of n values has noise of its own: if new people, whose traits are such means, followed
     # them fully, they would have that noise twice.
-    noise = within * (1 + carry) / (1 - carry) / _decisions(study, profile)
+    noise = within * (1 + carry) / (1 - carry) / n
     own = float(np.sqrt(max(0.0, 1 - noise / between)))
     # A first-order autoregression around a person's mean.
     return Aims(values, table, middle, (own * (1 - carry), carry, 0.0))
+
+
+def _carry(counts: Counts, n: float) -> float:
+    """People's mean autocorrelation, without its bias of −(1 + 3 ρ) / n (Kendall 1954)."""
+    found = float(counts.carries @ np.linspace(-1, 1, len(counts.carries)) / counts.carries.sum())
+    return float(np.clip((found + 1 / n) / (1 - 3 / n), -0.9, 0.9)) if n > 4 else found
 
 
 def _decisions(study: Study, profile: Profile) -> float:
