@@ -35,6 +35,7 @@ RECIPES = {
     "teacher": teacher.CompareConfig,
     "spread": teacher.CompareConfig,
     "world_model": world_model.CompareConfig,
+    "memory": world_model.WorldModelConfig,
 }
 
 
