@@ -60,7 +60,9 @@ def test_a_killed_and_an_interrupted_demo_go_on(tmp_path: Path, capfd: pytest.Ca
     assert found["teacher"]["contender"] == "ppo+teacher (pocket)"
     assert list(found["optimizer"]["baselines"]) == ["random"]
     assert found["optimizer"]["cost"]["calls"] > 0
-    assert "ppo-s0" in (root / "report.html").read_text()
+    page = (root / "report.html").read_text()
+    assert "ppo-s0" in page
+    assert page.index("What came out") < page.index("The runs of this page")
     # Once more: nothing is run again, not even a process begun.
     logs = {file: file.stat().st_mtime_ns for file in root.rglob("*.txt")}
     assert main([*args, "--progress", "false"]) == 0

@@ -15,6 +15,7 @@ from types import FrameType
 from understudy.compare.config import GridConfig, only
 from understudy.demo.board import Board
 from understudy.demo.config import DemoConfig
+from understudy.demo.lead import lead
 from understudy.demo.parts import Part
 from understudy.demo.verdict import shown
 from understudy.report.page import write_report
@@ -52,10 +53,18 @@ def run_demo(config: DemoConfig) -> Path:
     for part in parts:
         if part.state == "failed":
             raise part.failure()
-    write_report([run.path for run in find_runs(root)], root / PAGE, title="understudy demo")
-    found = {part.role: asdict(board.results[part.role]) for part in parts}
+    results = {part.role: board.results[part.role] for part in parts}
+    write_report(_first_seeds(root), root / PAGE, title="understudy demo", lead=lead(results))
+    found = {role: asdict(result) for role, result in results.items()}
     write_json(root / RESULT, {"parts": found, "page": PAGE})
     return root / RESULT
+
+
+def _first_seeds(root: Path) -> list[Path]:
+    """The runs that the page shows one by one: of each role those of its least seed."""
+    found = [(run.path, run.info) for run in find_runs(root) if run.info is not None]
+    least = {info.role: info.seed for _, info in sorted(found, key=lambda run: -run[1].seed)}
+    return [path for path, info in found if info.seed == least[info.role]]
 
 
 def _run(parts: Sequence[Part], board: Board, jobs: int, asked: Sequence[int]) -> None:

@@ -52,13 +52,14 @@ class _Page:
         return el(f"h{level}", cut(title), id=name)
 
 
-def write_report(runs: Sequence[Path], out: Path, title: str = "") -> Path:
+def write_report(runs: Sequence[Path], out: Path, title: str = "", lead: Node = None) -> Path:
     """Writes one page about run directories and comparisons.
 
     Args:
         runs: run directories, directories with a compare.json, or the compare.json itself.
         out: the file.
         title: above the page; by default what it is about.
+        lead: what came out, shown first.
 
     Returns:
         `out`.
@@ -66,7 +67,7 @@ def write_report(runs: Sequence[Path], out: Path, title: str = "") -> Path:
     Raises:
         RunError: there is nothing to report, one of `runs` is neither, or `out` cannot be written.
     """
-    text = render_page([read_record(path) for path in runs], title)
+    text = render_page([read_record(path) for path in runs], title, lead)
     with on_disk(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, text.encode())
@@ -78,12 +79,15 @@ def default_out(runs: Sequence[Path]) -> Path:
     return (runs[0] if runs[0].is_dir() else runs[0].parent) / "report.html"
 
 
-def render_page(records: Sequence[Record], title: str = "", *, live: str | None = None) -> str:
+def render_page(
+    records: Sequence[Record], title: str = "", lead: Node = None, *, live: str | None = None
+) -> str:
     """The page's text.
 
     Args:
         records: what it is about.
         title: above it.
+        lead: what came out, shown first.
         live: an address on the same server whose answer changes when the page should be loaded anew.
 
     Raises:
@@ -95,6 +99,8 @@ def render_page(records: Sequence[Record], title: str = "", *, live: str | None 
     title = title or (records[0].label if len(records) == 1 else _count(records))
     runs = [record for record in records if isinstance(record, RunRecord)]
     parts: list[Node] = []
+    if lead is not None:
+        parts.append(el("section", page.heading(2, "What came out"), lead))
     if len(runs) > 1:
         parts.append(_together(runs, page))
     alone = len(records) == 1
