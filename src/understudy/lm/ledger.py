@@ -257,15 +257,7 @@ class Ledger:
 
     def usage(self) -> Usage:
         """Everything up to now; what is unknown counts at its highest price."""
-        total = self.summary()
-        return Usage(
-            calls=total["done"] + total["unknown"],
-            cached_calls=total["cached"],
-            prompt_tokens=total["prompt_tokens"],
-            completion_tokens=total["completion_tokens"],
-            seconds=total["seconds"],
-            usd=total["usd"],
-        )
+        return _usage(self.summary())
 
     def summary(self) -> dict[str, Any]:
         """The ledger as JSON: totals, and the same by model."""
@@ -316,17 +308,21 @@ def read_usage(path: Path) -> Usage:
     if not path.is_file():
         return Usage()
     try:
-        books: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Usage(
-            calls=books["done"] + books["unknown"],
-            cached_calls=books["cached"],
-            prompt_tokens=books["prompt_tokens"],
-            completion_tokens=books["completion_tokens"],
-            seconds=books["seconds"],
-            usd=books["usd"],
-        )
+        return _usage(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LMError(f"{path}: not a ledger: {error}") from error
+
+
+def _usage(books: dict[str, Any]) -> Usage:
+    """What a summary of the books comes to."""
+    return Usage(
+        calls=books["done"] + books["unknown"],
+        cached_calls=books["cached"],
+        prompt_tokens=books["prompt_tokens"],
+        completion_tokens=books["completion_tokens"],
+        seconds=books["seconds"],
+        usd=books["usd"],
+    )
 
 
 def _add(db: sqlite3.Connection, model: str, state: str, *amounts: float) -> None:

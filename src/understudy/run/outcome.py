@@ -41,6 +41,13 @@ class Score:
     """Whether it lies between 0 and 1 and means the same in every environment."""
 
 
+def tested(row: Mapping[str, float], name: str) -> Score:
+    """The figure `test/NAME` of a line of metrics, with its interval and episodes."""
+    value, low, high = (row[f"test/{name}{end}"] for end in ("", "_low", "_high"))
+    n = round(row["test/episodes"])
+    return Score(value, low, high, n, name, share=name == "success")
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a run has spent."""

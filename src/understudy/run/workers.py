@@ -289,7 +289,7 @@ def _follow(
     except UnderstudyError as error:
         _report(follower, error)
         sys.exit(1)
-    except Exception as error:
+    except Exception as error:  # whatever it is, the leader is told before it is raised again
         _report(follower, error)
         raise
 

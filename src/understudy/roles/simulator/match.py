@@ -6,8 +6,9 @@ nearest to p in relative entropy is p · exp(w), w linear in those moments (Csis
 are, of each field: the codes' frequencies by part of the day and action, and its covariances with a
 person's own mean, with the value before and with how far the past has strayed from that mean, as a
 linear prediction has them (people differ as much as they do, values are carried on, and people stay
-who they are: a model that reads a past and continues it lets them drift away). The weights are found by iterative scaling
-(Deming & Stephan 1940) on what the model said in a pilot cohort, the frequencies and slopes in turn.
+who they are: a model that reads a past and continues it lets them drift away). The weights are
+found by iterative scaling (Deming & Stephan 1940) on what the model said in a pilot cohort, the
+frequencies and slopes in turn.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROUNDS = 60
 PRIOR = 1.0
 """Rows that the pooled frequencies count in each cell of part and action."""
 DEVIATIONS = 3
+"""D: the person's own mean, the value before, the drift of the past."""
 MOST = 8.0
 """No weight is further from 0."""
 RARE = 1e-4

@@ -15,7 +15,7 @@ from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.info import read_info
 from understudy.run.metrics import read
-from understudy.run.outcome import Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced, tested
 
 REPORT_CARD = "teacher.json"
 """What a run's teacher was asked, in its directory."""
@@ -50,9 +50,7 @@ def score(run: Path) -> Score | None:
     if not rows:
         return None
     name = _quantity(run)
-    value, low, high = (rows[-1][f"test/{name}{end}"] for end in ("", "_low", "_high"))
-    n = round(rows[-1]["test/episodes"])
-    return Score(value, low, high, n, name, share=name == "success")
+    return tested(rows[-1], name)
 
 
 def beside(run: Path) -> dict[str, Score]:

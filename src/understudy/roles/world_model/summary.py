@@ -14,7 +14,7 @@ from understudy.roles.world_model.config import BodyConfig, WorldModelConfig
 from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
-from understudy.run.outcome import Cost, Learning, Score, priced
+from understudy.run.outcome import Cost, Learning, Score, priced, tested
 from understudy.types import Usage
 
 PARAMETERS = "parameters.json"
@@ -41,9 +41,7 @@ def score(run: Path) -> Score | None:
     if not rows or "test/return" not in rows[-1]:
         return None
     name = "success" if "test/success" in rows[-1] else "return"
-    value, low, high = (rows[-1][f"test/{name}{end}"] for end in ("", "_low", "_high"))
-    n = round(rows[-1]["test/episodes"])
-    return Score(value, low, high, n, name, share=name == "success")
+    return tested(rows[-1], name)
 
 
 def beside(run: Path) -> dict[str, Score]:
