@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from understudy.types import Message, UnderstudyError, Usage
 
@@ -64,6 +64,18 @@ Piece = tuple[str, float]
 """A text of one token, and a log-weight or log-probability of it."""
 
 
+class Rule(NamedTuple):
+    """What is preferred at one place of an answer."""
+
+    pattern: str
+    """Applies where it matches the whole answer so far."""
+    pieces: tuple[Piece, ...]
+    """What may come next, with log-weights."""
+    mean: float | None = None
+    """Of the next piece read as a number: the weights are tilted by λ times that number, λ such that
+    the mean is met (`understudy.ops.tilt`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Steer:
     """Log-weights added to the model's own on what an answer may say next.
@@ -72,8 +84,8 @@ class Steer:
     distribution to the model's, in relative entropy, of all that have its moments (Csiszár 1975).
     """
 
-    rules: tuple[tuple[str, tuple[Piece, ...]], ...]
-    """(pattern, pieces): the first pattern that matches the whole answer so far has its say."""
+    rules: tuple[Rule, ...]
+    """The first whose pattern matches has its say."""
 
 
 @dataclass(frozen=True, slots=True)

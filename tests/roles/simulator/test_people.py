@@ -72,7 +72,7 @@ def test_weights_move_a_cohort_to_the_aggregates(study, told, lm):
     matching = Matching(study, told)
     prompts = Short(study, told, matching)
     rates = []
-    for round_ in range(3):
+    for round_ in range(2):
         heard = []
         people = people_of(study, told, lm, prompts, 16, 50 + round_, heard=heard)
         made = cohort_of(study, people)

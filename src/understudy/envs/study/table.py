@@ -69,7 +69,7 @@ class Measure:
     high: float
     step: float
     """Between the levels at which it is counted; its own where it has one."""
-    kind: Literal["as it is", "added", "mean"]
+    kind: Literal["as it is", "added", "mean", "sd"]
 
     @property
     def levels(self) -> Floats:
@@ -81,8 +81,9 @@ def measures(study: Study) -> tuple[Measure, ...]:
     """What is told of each decision.
 
     Running totals become what was added (`X.new`), other derived variables are as they are, scalar
-    reports are as they are, a list of ratings becomes its mean (`X.mean`, NaN where it is empty).
-    Messages sent are the action itself, and left out.
+    reports are as they are, a list of ratings becomes its mean (`X.mean`, NaN where it is empty) and
+    its standard deviation (`X.sd`, of the sample; NaN below two). Messages sent are the action
+    itself, and left out.
     """
     return tuple(_measures(study))
 
@@ -105,6 +106,8 @@ def _measures(study: Study) -> Iterator[Measure]:
         if report.kind == "ratings":
             step = 0.5 if high - low <= MOST_LEVELS / 2 else _coarse(low, high, False)
             yield Measure(f"{report.name}.mean", report.name, low, high, step, "mean")
+            most = (high - low) / 2**0.5
+            yield Measure(f"{report.name}.sd", report.name, 0.0, most, most / 20, "sd")
         elif not any(d.rule == "sum" and d.of == report.name for d in study.derived):
             step = _coarse(low, high, report.kind == "whole")
             yield Measure(report.name, report.name, low, high, step, "as it is")
@@ -134,12 +137,24 @@ def measured(study: Study, cohort: Cohort) -> dict[str, Floats]:
         values = cohort[measure.source]
         if measure.kind == "added":
             values = added(study, cohort, measure.source)
-        elif measure.kind == "mean":
-            there = ~np.isnan(values)
-            n, total = there.sum(axis=1), np.where(there, values, 0.0).sum(axis=1)
-            values = np.divide(total, n, out=np.full(len(n), np.nan), where=n > 0)
+        elif measure.kind != "as it is":
+            n, mean, square = _moments(values)
+            values = mean if measure.kind == "mean" else np.sqrt(_over(square, n - 1))
         found[measure.name] = values
     return found
+
+
+def _moments(lists: Floats) -> tuple[Floats, Floats, Floats]:
+    """[R] each, of lists [R, K] that end in NaN: lengths, means, sums of squares around them."""
+    there = ~np.isnan(lists)
+    n = there.sum(axis=1).astype(np.float64)
+    mean = _over(np.where(there, lists, 0.0).sum(axis=1), n)
+    off = np.where(there, lists - mean[:, None], 0.0)
+    return n, mean, (off**2).sum(axis=1)
+
+
+def _over(a: Floats, b: Floats) -> Floats:
+    return np.divide(a, b, out=np.full(len(a), np.nan), where=b > 0)
 
 
 def variables(study: Study) -> tuple[Column, ...]:

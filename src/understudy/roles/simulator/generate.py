@@ -107,14 +107,11 @@ def generate(
     with Progress(total, f"{config.lm} plays {study.name}", enabled=run.config.progress) as bar:
         cohorts = _Cohorts(config, study, told, lm, prompts, run, bar)
         try:
-            before: Heard = []
             for number in range(rounds):
                 assert matching is not None
                 heard: Heard = []
                 cohorts.play(f"pilot {number}", config.ask.pilot_people, heard)
-                # Of two pilots: what people say changes their pasts, and one alone would swing.
-                matching.learn([*before, *heard], (number + 1) / rounds)
-                before = heard
+                matching.learn(heard)
             made, tally = cohorts.play("person", config.people)
         except _Enough:
             return None

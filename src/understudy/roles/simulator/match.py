@@ -2,88 +2,35 @@
 
 An answer is a sequence of fields (how many ratings, each value, ...), each drawn from the model's
 distribution p over some codes. Of all distributions with the moments that the aggregates state, the
-nearest to p in relative entropy is p · exp(w), w linear in those moments (Csiszár 1975). The moments
-are, of each field: the codes' frequencies by part of the day and action, and its covariances with a
-person's own mean, with the value before and with how far the past has strayed from that mean, as a
-linear prediction has them (people differ as much as they do, values are carried on, and people stay
-who they are: a model that reads a past and continues it lets them drift away). The weights are
-found by iterative scaling (Deming & Stephan 1940) on what the model said in a pilot cohort, the
-frequencies and slopes in turn.
+nearest to p in relative entropy is p · exp(w), w linear in those moments (Csiszár 1975). Two kinds of
+moments are stated:
+
+* a code's frequencies by part of the day and action: weights found by iterative scaling (Deming &
+  Stephan 1940) on what the model said in a pilot cohort;
+* a value's mean given the person and their past, which is a first-order autoregression around the
+  person's own mean: at every moment λ v is added, λ such that the mean is met there. Only on average
+  would not do: a model that reads a past and continues it is pulled by what it said itself, and
+  people drift away or all alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from understudy.ops.cohort import Floats, Ints
+from understudy.ops.tilt import tilted, tilts
 
 ROUNDS = 60
 PRIOR = 1.0
 """Rows that the pooled frequencies count in each cell of part and action."""
-DEVIATIONS = 3
-"""D: the person's own mean, the value before, the drift of the past."""
 MOST = 8.0
 """No weight is further from 0."""
 RARE = 1e-4
 """The least frequency that is aimed at."""
-
-
-@dataclass(frozen=True)
-class Aims:
-    """What one field's moments should be; L codes with values, P parts, A actions."""
-
-    values: Floats
-    """[L]"""
-    table: Floats
-    """[P, A, L] frequencies of the codes, each cell summing to 1."""
-    middle: float
-    """The mean from which deviations are counted."""
-    rises: tuple[float, float, float] | None = None
-    """Of the linear prediction of a value: by the person's own mean, the value before and the drift of
-    the past, all three together; None: no weight on any."""
-
-    def carrying(self, share: float) -> Aims:
-        """The same with a share of what the value before carries on; people differ as much."""
-        if self.rises is None:
-            return self
-        own, last, drift = self.rises
-        return replace(self, rises=(own * (1 - share * last) / (1 - last), share * last, drift))
-
-
-@dataclass(frozen=True)
-class Tilt:
-    """One field's log-weights."""
-
-    table: Floats
-    """[P, A, L]"""
-    values: Floats
-    """[L]"""
-    middle: float
-    slopes: Floats
-    """[D]"""
-
-    def weights(self, part: int, action: int, deviations: Floats) -> Floats:
-        """[L] for somebody's deviations [D] from the middle."""
-        pull = (self.values - self.middle) * float(self.slopes @ deviations)
-        return np.clip(self.table[part, action] + pull, -MOST, MOST)
-
-    def state(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "table": self.table.tolist(), "values": self.values.tolist(), "middle": self.middle,
-            "slopes": self.slopes.tolist(),
-        }  # fmt: skip
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Tilt:
-        """From `state`."""
-        table, values = np.array(state["table"], float), np.array(state["values"], float)
-        return cls(table, values, state["middle"], np.array(state["slopes"], float))
 
 
 @dataclass(frozen=True)
@@ -94,74 +41,46 @@ class Said:
     """[M]"""
     action: Ints
     """[M]"""
-    deviations: Floats
-    """[M, D]; 0 where there is none."""
+    mean: Floats
+    """[M] of the code's digit, as it was asked for; NaN where none was."""
     logprobs: Floats
     """[M, L]; −∞ where a code was not possible."""
 
 
-def neutral(aims: Aims) -> Tilt:
-    """No weights."""
-    return Tilt(np.zeros_like(aims.table), aims.values, aims.middle, np.zeros(DEVIATIONS))
+def fit(aim: Floats, said: Said, weights: Floats) -> Floats:
+    """[P, A, L] weights under which codes are as frequent at these moments as is aimed at.
 
+    Frequencies and means are met in turn. What was impossible at every moment of a cell cannot be
+    made likelier and is left out of the aim; an aim whose mean is not that of the means asked for
+    is tilted to theirs.
 
-def fit(aims: Aims, said: Said, tilt: Tilt) -> Tilt:
-    """Weights under which the field's moments at these moments are those aimed at.
+    Args:
+        aim: [P, A, L] each cell summing to 1.
+        said: what the model gave.
+        weights: [P, A, L] where to begin.
 
-    What was impossible at every moment of a cell cannot be made likelier; it is left out of the
-    aim. Damped steps from `tilt`, so that a few more rounds never make it worse.
+    Returns:
+        [P, A, L]
     """
-    parts, actions, codes = aims.table.shape
-    cell = said.part * actions + said.action
-    count = np.bincount(cell, minlength=parts * actions).astype(np.float64)
-    aim = np.maximum(aims.table.reshape(-1, codes), RARE)
-    centred = aims.values - aims.middle
+    cells, codes = aim.shape[0] * aim.shape[1], aim.shape[2]
+    cell, digits = said.part * aim.shape[1] + said.action, np.arange(float(codes))
+
+    def averages(of: Floats) -> Floats:
+        total = np.stack([np.bincount(cell, of[:, c], cells) for c in range(of.shape[1])], axis=1)
+        return total / np.maximum(np.bincount(cell, minlength=cells), 1)[:, None]
+
+    possible = averages((said.logprobs > -np.inf).astype(np.float64)) > 0
+    wanted = np.where(possible, np.log(np.maximum(aim.reshape(-1, codes), RARE)), -np.inf)
+    wanted[~possible.any(axis=1)] = 0.0
+    wanted = tilted(wanted, digits, tilts(wanted, digits, averages(said.mean[:, None])[:, 0]))
+    table = weights.reshape(-1, codes)
     for _ in range(ROUNDS):
-        p = _tilted(tilt, said, cell)
-        mean = np.stack([np.bincount(cell, p[:, c], len(count)) for c in range(codes)], axis=1)
-        mean = np.divide(mean, count[:, None], out=np.zeros_like(mean), where=count[:, None] > 0)
-        possible = mean > 0
-        wanted = np.where(possible, aim, 0.0)
-        wanted /= np.maximum(wanted.sum(axis=1, keepdims=True), 1e-300)
-        step = np.zeros_like(mean)
-        np.log(np.divide(wanted, mean, out=step, where=possible), out=step, where=possible)
-        table = tilt.table.reshape(-1, codes) + step
-        table = np.clip(table - table.mean(axis=1, keepdims=True), -MOST, MOST)
-        tilt = replace(tilt, table=table.reshape(aims.table.shape))
-        if aims.rises is not None:
-            target = said.deviations @ np.array(aims.rises)
-            for place in range(DEVIATIONS):
-                tilt = _steeper(tilt, place, target, said, cell, centred)
-    return tilt
-
-
-def _steeper(tilt: Tilt, place: int, target: Floats, said: Said, cell: Ints, v: Floats) -> Tilt:
-    """One damped Newton step of a slope, until values covary with a deviation as their targets do.
-
-    Targets and not a covariance that is aimed at: few people in a pilot differ more or less than
-    everybody does, and their pasts are not yet what they will be.
-    """
-    d = said.deviations[:, place]
-    p = _tilted(tilt, said, cell)
-    mean = p @ v
-    curvature = float(((p @ v**2 - mean**2) * d**2).mean())
-    if curvature <= 0:
-        return tilt
-    slopes = tilt.slopes.copy()
-    off = float(((target - mean) * d).mean())
-    slopes[place] += float(np.clip(0.5 * off / curvature, -1.0, 1.0))
-    return replace(tilt, slopes=slopes)
-
-
-def _tilted(tilt: Tilt, said: Said, cell: Ints) -> Floats:
-    """The distributions drawn from, [M, L]."""
-    pull = said.deviations @ tilt.slopes
-    table = tilt.table.reshape(-1, len(tilt.values))
-    weights = table[cell] + pull[:, None] * (tilt.values - tilt.middle)
-    z = said.logprobs + np.clip(weights, -MOST, MOST)
-    z -= z.max(axis=1, keepdims=True)
-    p = np.exp(z)
-    return p / p.sum(axis=1, keepdims=True)
+        logprobs = said.logprobs + table[cell]
+        met = averages(tilted(logprobs, digits, tilts(logprobs, digits, said.mean)))
+        step = np.zeros_like(met)
+        np.log(np.divide(wanted, met, out=step, where=met > 0), out=step, where=met > 0)
+        table = np.clip(table + step - step.mean(axis=1, keepdims=True), -MOST, MOST)
+    return table.reshape(aim.shape)
 
 
 def frequencies(table: Floats) -> Floats:
@@ -185,7 +104,7 @@ def rebin(table: Floats, levels: Floats, values: Floats) -> Floats:
     return out
 
 
-def stacked(rows: Sequence[tuple[int, int, Floats, NDArray[np.float64]]]) -> Said:
-    """Rows of (part, action, deviations, logprobs)."""
-    part, action, deviations, logprobs = zip(*rows, strict=True)
-    return Said(np.array(part), np.array(action), np.stack(deviations), np.stack(logprobs))
+def stacked(rows: Sequence[tuple[int, int, float, NDArray[np.float64]]]) -> Said:
+    """Rows of (part, action, mean, logprobs)."""
+    part, action, mean, logprobs = zip(*rows, strict=True)
+    return Said(np.array(part), np.array(action), np.array(mean), np.stack(logprobs))

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from understudy.envs.study.declare import Reported, Study
 from understudy.envs.study.lines import Lines
-from understudy.envs.study.persona import traits
-from understudy.lm.base import Piece, Reply, Steer
+from understudy.envs.study.persona import Trait, traits, typical
+from understudy.lm.base import Reply, Rule, Steer
 from understudy.ops.cohort import Floats
 from understudy.ops.cohort_statistics import Counts, Profile
-from understudy.roles.simulator.match import (
-    Aims,
-    Said,
-    Tilt,
-    fit,
-    frequencies,
-    neutral,
-    rebin,
-    stacked,
-)
+from understudy.roles.simulator.match import fit, frequencies, rebin, stacked
 from understudy.roles.simulator.prompt import Asked
 
 DIGITS = tuple("0123456789")
 LEAVE = "leave"
-FEW = 9
-"""Values at a person's own mean that are counted with their past, so that one value is no drift."""
+RARE = 0.002
+"""Values less frequent than this in every cell say nothing of the ends of a range."""
+
+
+@dataclass(frozen=True)
+class Aims:
+    """What the aggregates say of one field; P parts, A actions, L codes."""
+
+    values: Floats
+    """[L] of the codes."""
+    table: Floats
+    """[P, A, L] frequencies, each cell summing to 1."""
+    own: float = 0.0
+    """How much of the distance of a person's trait from the mean is theirs to keep."""
+    carry: float = 0.0
+    """How much of a value's distance from the person's mean is there at the next decision."""
+    alike: float = 0.0
+    """How much of a first rating's distance from its mean the later ones of the moment have."""
+    known: bool = False
+    """Whether the above are; else no mean is asked for."""
+
+    @property
+    def means(self) -> Floats:
+        """[P, A] of the values."""
+        return self.table @ self.values
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value that is not rare."""
+        some = self.values[self.table.max(axis=(0, 1)) > RARE]
+        return float(some[0]), float(some[-1])
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,8 @@ class Field:
     """One kind of place in an answer where a digit is chosen."""
 
     name: str
-    kind: Literal["count", "value", "leave"]
+    kind: Literal["count", "value", "later", "leave"]
+    """later: a moment's values after the first."""
     report: Reported | None
     trait: int
     """Which of a person's traits it is about; -1 for none."""
@@ -51,78 +73,133 @@ class Matching:
         """Without weights; `learn` finds them."""
         self.study, self._lines = study, Lines(study)
         self.fields = tuple(_fields(study, profile))
-        self.tilts = {field.name: neutral(field.aims) for field in self.fields}
+        self._typical = typical(study, profile).everybody
+        self.weights = {field.name: np.zeros_like(field.aims.table) for field in self.fields}
+        self.room = dict[str, Floats]()
+        """[P, A] mean room of the reports that have a budget, as pilots had it."""
 
     def __call__(self, asked: Asked) -> Steer:
         """The weights at every place of an answer."""
-        rules: list[tuple[str, tuple[Piece, ...]]] = []
+        rules: list[Rule] = []
         for field in self.fields:
             if field.kind == "leave" and not asked.room.may_leave:
                 continue
-            deviations = self._deviations(field, asked)
-            weights = self.tilts[field.name].weights(asked.part, asked.action, deviations)
-            pieces = tuple(
-                (DIGITS[i], float(weights[i])) for i in self._possible(field, asked) if i < 10
-            )
-            rules += [(place, pieces) for place in self._places(field, asked)]
+            possible = self._possible(field, asked)
+            weights = self.weights[field.name][asked.part, asked.action]
+            pieces = tuple((DIGITS[i], float(weights[i])) for i in possible)
+            for pattern, first in self._places(field, asked, possible):
+                rules.append(Rule(pattern, pieces, self._mean(field, asked, first)))
         return Steer(tuple(rules))
 
-    def learn(self, heard: Sequence[tuple[Asked, Reply]], carried: float = 1.0) -> None:
-        """Fits the weights to what the model said at the moments of a cohort.
-
-        Args:
-            heard: questions and replies.
-            carried: share of what is carried from one value to the next that is aimed at. While
-                pasts are not yet what they will be, all of it makes values run away to the ends.
-        """
+    def learn(self, heard: Sequence[tuple[Asked, Reply]]) -> None:
+        """Fits the weights to what the model said at the moments of a cohort."""
         rows: dict[str, list[Any]] = {field.name: [] for field in self.fields}
+        for report in self.study.reported:
+            if report.budget:
+                self.room[report.name] = self._rooms(report, [asked for asked, _ in heard])
         for asked, reply in heard:
-            steered = iter(reply.steered)
-            for field, pieces in zip(self._order(asked, reply.text), steered, strict=True):
-                deviations = self._deviations(field, asked)
+            order = self._order(asked, reply.text)
+            for (field, first), pieces in zip(order, reply.steered, strict=True):
                 logprobs = np.full(len(field.aims.values), -np.inf)
                 for piece, logprob in pieces:
                     logprobs[int(piece)] = logprob
-                rows[field.name].append((asked.part, asked.action, deviations, logprobs))
+                mean = self._mean(field, asked, first)
+                mean = np.nan if mean is None else mean
+                rows[field.name].append((asked.part, asked.action, mean, logprobs))
         for field in self.fields:
             if rows[field.name]:
-                said: Said = stacked(rows[field.name])
-                aims = field.aims.carrying(carried)
-                self.tilts[field.name] = fit(aims, said, self.tilts[field.name])
+                said = stacked(rows[field.name])
+                self.weights[field.name] = fit(field.aims.table, said, self.weights[field.name])
 
     def state(self) -> dict[str, Any]:
         """The weights as JSON."""
-        return {name: tilt.state() for name, tilt in self.tilts.items()}
+        return {
+            "weights": {name: table.tolist() for name, table in self.weights.items()},
+            "room": {name: table.tolist() for name, table in self.room.items()},
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Back to the weights that `state` gave."""
-        self.tilts = {name: Tilt.of(tilt) for name, tilt in state.items()}
+        self.weights = {name: np.array(t, float) for name, t in state["weights"].items()}
+        self.room = {name: np.array(t, float) for name, t in state["room"].items()}
 
-    def _order(self, asked: Asked, text: str) -> list[Field]:
-        """The fields of the places in an answer that were weighed, in order."""
+    def _mean(self, field: Field, asked: Asked, first: int) -> float | None:
+        """What the next digit should be on average, given the person and their past.
+
+        A first-order autoregression around a person's mean μ: E[x_t] = μ_t + c (x_{t-1} - μ_{t-1}),
+        in logits where the ends are near.
+        """
+        aims, report = field.aims, field.report
+        if report is None or not aims.known:
+            return None
+        trait, usual = float(asked.persona[field.trait]), float(self._typical[field.trait])
+        own = 0.0 if np.isnan(trait) else aims.own * (trait - usual)
+        off = own
+        before = asked.past[-1].reports[report.name] if asked.past else ()
+        if field.kind == "count" and asked.past:
+            before = (float(len(before)),)
+        if before:
+            then = float(aims.means[asked.part - 1].mean()) + own
+            off += aims.carry * (sum(before) / len(before) - then)
+        mean = _moved(float(aims.means[asked.part, asked.action]), off, *aims.ends)
+        if field.kind == "later":
+            mean += aims.alike * (float(aims.values[first]) - mean)
+        if report.budget:
+            if report.name not in self.room:
+                return None
+            # Of twice as much that can be read, twice as much is.
+            high = asked.room.caps[report.name][1]
+            mean *= high / max(float(self.room[report.name][asked.part, asked.action]), 1e-9)
+        return float(np.interp(mean, aims.values, np.arange(len(aims.values))))
+
+    def _rooms(self, report: Reported, asked: Sequence[Asked]) -> Floats:
+        """[P, A] how much of a report there was room for on average."""
+        total, count = np.zeros((2, len(self.study.parts), len(self.study.actions)))
+        for a in asked:
+            total[a.part, a.action] += a.room.caps[report.name][1]
+            count[a.part, a.action] += 1
+        return total / np.maximum(count, 1)
+
+    def _order(self, asked: Asked, text: str) -> list[tuple[Field, int]]:
+        """The fields of an answer's places, in order; of later values with the first one's digit."""
         by_report = {(f.kind, f.report.name if f.report else ""): f for f in self.fields}
-        found: list[Field] = []
+        found: list[tuple[Field, int]] = []
         for report, word in zip(self.study.reported, text.split(), strict=False):
             if report.kind == "ratings":
-                found.append(by_report["count", report.name])
-                found += [by_report["value", report.name]] * int(word[0])
+                count, codes = word.split(":")
+                found.append((by_report["count", report.name], 0))
+                if codes:
+                    found.append((by_report["value", report.name], 0))
+                    later = by_report["later", report.name], int(codes[0])
+                    found += [later] * (int(count) - 1)
             else:
-                found.append(by_report["value", report.name])
+                found.append((by_report["value", report.name], 0))
         if asked.room.may_leave:
-            found.append(by_report["leave", ""])
+            found.append((by_report["leave", ""], 0))
         return found
 
-    def _places(self, field: Field, asked: Asked) -> list[str]:
-        """Patterns of the text before each place of a field."""
+    def _places(self, field: Field, asked: Asked, possible: range) -> list[tuple[str, int]]:
+        """Patterns of the text before the places of a field.
+
+        Of later values there is one for each digit that the first may have.
+        """
         report = field.report
         if report is None:
-            return [r"(\S+ )" + f"{{{len(self.study.reported)}}}"]
+            return [(r"(\S+ )" + f"{{{len(self.study.reported)}}}", 0)]
         before = r"(\S+ )" + f"{{{self.study.reported.index(report)}}}"
         if field.kind == "count" or report.kind != "ratings":
-            return [before]
-        width = len(self._lines.code(report, report.high))
-        most = asked.room.caps[report.name][2]
-        return [before + rf"[{j + 1}-9]:\d{{{j * width}}}" for j in range(most)]
+            return [(before, 0)]
+        if field.kind == "value":
+            return [(before + "[1-9]:", 0)]
+        width, most = len(self._lines.code(report, report.high)), asked.room.caps[report.name][2]
+        if most < 2:
+            return []
+        rest = rf"\d{{{width - 1}}}(\d{{{width}}})"
+        found: list[tuple[str, int]] = []
+        for digit in possible:
+            some = "|".join(f"{n}:{digit}{rest}{{0,{n - 2}}}" for n in range(2, most + 1))
+            found.append((f"{before}({some})", digit))
+        return found
 
     def _possible(self, field: Field, asked: Asked) -> range:
         """The digits that may stand at a place of a field."""
@@ -134,32 +211,24 @@ class Matching:
         codes = self._lines.code(field.report, low), self._lines.code(field.report, high)
         return range(int(codes[0][0]), int(codes[1][0]) + 1)
 
-    def _deviations(self, field: Field, asked: Asked) -> Floats:
-        """[3] the person's own mean and the value before, from the middle; the past, from that mean."""
-        if field.report is None:
-            return np.zeros(3)
-        name, middle = field.report.name, field.aims.middle
-        values = [entry.reports[name] for entry in asked.past]
-        if field.kind == "count":
-            past = [float(len(v)) for v in values]
-            last = past[-1] - middle if past else 0.0
-        else:
-            past = [sum(v) / len(v) for v in values if v]
-            last = past[-1] - middle if values and values[-1] else 0.0
-        trait = float(asked.persona[field.trait])
-        own = middle if np.isnan(trait) else trait
-        return np.array([own - middle, last, (sum(past) - own * len(past)) / (len(past) + FEW)])
+
+def _moved(mean: float, off: float, low: float, high: float) -> float:
+    """A mean moved by `off` where both ends are far, and never beyond one."""
+    share = min(max((mean - low) / max(high - low, 1e-9), 1e-6), 1 - 1e-6)
+    logit = math.log(share / (1 - share)) + off / ((high - low) * share * (1 - share))
+    return low + (high - low) / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
 
 
 def _fields(study: Study, profile: Profile) -> list[Field]:
     found: list[Field] = []
-    lines, known = Lines(study), traits(study)
-    for place, trait in enumerate(known):
+    for place, trait in enumerate(traits(study)):
         report, counts = study.report(trait.reported), profile.measures.get(trait.measure)
         kind: Literal["count", "value"] = "count" if trait.kind == "rate" else "value"
-        values = np.arange(10.0) if kind == "count" else _values(lines, report)
-        aims = _aims(study, profile, counts, values)
+        aims = _aims(study, profile, counts, trait)
         found.append(Field(f"{kind} of {report.name}", kind, report, place, aims))
+        if kind == "value" and report.kind == "ratings":
+            later = replace(aims, alike=_alike(study, profile, report, aims))
+            found.append(Field(f"later {report.name}", "later", report, place, later))
     if study.drop_out is not None:
         found.append(Field(LEAVE, "leave", None, -1, _leaving(study, profile)))
     return found
@@ -172,33 +241,74 @@ def _values(lines: Lines, report: Reported) -> Floats:
     return np.array([lines.value(report, f"{tens}5") for tens in range(10)])
 
 
-def _aims(study: Study, profile: Profile, counts: Counts | None, values: Floats) -> Aims:
-    shape = (len(study.parts), len(study.actions), len(values))
+def _aims(study: Study, profile: Profile, counts: Counts | None, trait: Trait) -> Aims:
+    report = study.report(trait.reported)
+    values = np.arange(10.0) if trait.kind == "rate" else _values(Lines(study), report)
     if counts is None or counts.table.sum() <= 0:
-        return Aims(values, np.full(shape, 1 / len(values)), 0.0)
-    table = frequencies(rebin(counts.table, counts.levels, values))
+        shape = (len(study.parts), len(study.actions), len(values))
+        return Aims(values, np.full(shape, 1 / len(values)))
+    aims = Aims(values, frequencies(rebin(counts.table, counts.levels, values)))
+    between, within = _variances(counts)
+    if between <= 0 or within <= 0 or counts.carries.sum() <= 0:
+        return aims
+    n = _decisions(study, profile)
+    of_part = aims.means.mean(axis=1) - aims.means.mean()
+    left = within - float(of_part @ of_part) / len(of_part)
+    carry = _carry(counts, n) * within - float(of_part @ np.roll(of_part, 1)) / len(of_part)
+    # What is left of a budget carries by itself.
+    carry = 0.0 if report.budget else float(np.clip(carry / left, -0.9, 0.9))
+    # A mean of n values has noise of its own: if new people, whose traits are such means, followed
+    # them fully, they would have that noise twice.
+    noise = left * (1 + carry) / (1 - carry) / n
+    return replace(aims, own=float(np.sqrt(max(0.0, 1 - noise / between))), carry=carry, known=True)
+
+
+def _variances(counts: Counts) -> tuple[float, float]:
+    """Between people and within them."""
     every = counts.table.sum(axis=(0, 1)) / counts.table.sum()
     middle = float(every @ counts.levels)
-    off = counts.levels - middle
     grid = np.linspace(counts.levels[0], counts.levels[-1], len(counts.means))
     people = counts.means.sum()
     between = float(counts.means @ (grid - middle) ** 2 / people) if people > 0 else 0.0
-    within = float(every @ off**2) - between
-    if between <= 0 or within <= 0 or counts.carries.sum() <= 0:
-        return Aims(values, table, middle)
-    n = _decisions(study, profile)
-    carry = _carry(counts, n)
-    # A mean of n values has noise of its own: if new people, whose traits are such means, followed
-    # them fully, they would have that noise twice.
-    noise = within * (1 + carry) / (1 - carry) / n
-    own = float(np.sqrt(max(0.0, 1 - noise / between)))
-    # A first-order autoregression around a person's mean.
-    return Aims(values, table, middle, (own * (1 - carry), carry, 0.0))
+    return between, float(every @ (counts.levels - middle) ** 2) - between
+
+
+def _alike(study: Study, profile: Profile, report: Reported, first: Aims) -> float:
+    """How far a moment's later ratings follow its first, beyond what the past tells of both.
+
+    Ratings are what the moment's share and a noise of their own each, of the variance that they
+    have within moments; of n ratings the mean has an n-th of it.
+    """
+    spread = profile.measures.get(f"{report.name}.sd")
+    if not first.known or spread is None or spread.table.sum() <= 0:
+        return 0.0
+    seen = spread.table.sum(axis=(0, 1))
+    noise = float(seen @ spread.levels**2 / seen.sum())
+    _, within = _variances(profile.measures[f"{report.name}.mean"])
+    left = (within - float(first.means.var())) * (1 - first.carry**2)
+    shared = max(left - noise * _share(study, profile, report), 0.0)
+    return shared / (shared + noise) if shared > 0 else 0.0
+
+
+def _share(study: Study, profile: Profile, report: Reported) -> float:
+    """The mean of 1 / n over moments with n ratings, n > 0."""
+    for trait in traits(study):
+        counts = profile.measures.get(trait.measure)
+        if counts and trait.kind == "rate" and trait.reported == report.name:
+            some, n = counts.table.sum(axis=(0, 1))[1:], counts.levels[1:]
+            return float(some @ (1 / n) / some.sum()) if some.sum() > 0 else 1.0
+    return 1.0
 
 
 def _carry(counts: Counts, n: float) -> float:
-    """People's mean autocorrelation, without its bias of −(1 + 3 ρ) / n (Kendall 1954)."""
+    """People's mean autocorrelation, without what makes it too small.
+
+    Sums over pairs are divided by sums over all values, and some have no value before them; of n
+    values the bias is −(1 + 3 ρ) / n (Kendall 1954).
+    """
     found = float(counts.carries @ np.linspace(-1, 1, len(counts.carries)) / counts.carries.sum())
+    if counts.moves.sum() > 0:
+        found *= float(counts.table.sum() / counts.moves.sum())
     return float(np.clip((found + 1 / n) / (1 - 3 / n), -0.9, 0.9)) if n > 4 else found
 
 
@@ -218,4 +328,4 @@ def _leaving(study: Study, profile: Profile) -> Aims:
     rate = float(last[:-1].sum() / days) if days > 0 else 0.0
     cell = np.array([1 - rate, rate])
     table = np.broadcast_to(cell, (len(study.parts), len(study.actions), 2)).copy()
-    return Aims(np.arange(2.0), table, rate)
+    return Aims(np.arange(2.0), table)
