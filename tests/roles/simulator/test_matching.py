@@ -15,7 +15,7 @@ from understudy.envs.study.table import measured
 from understudy.envs.study.truth import parameters
 from understudy.ops.cohort_statistics import from_json, to_json
 from understudy.roles.simulator.cohorts import generate_truth, profile
-from understudy.roles.simulator.matching import Matching
+from understudy.roles.simulator.matching import Matching, _gain
 from understudy.roles.simulator.prompt import Asked
 
 
@@ -44,20 +44,12 @@ def pieces(steer, text):
     return next((rule for rule in steer.rules if re.fullmatch(rule.pattern, text)), None)
 
 
-def moved(aims, off):
-    """By the logit, scaled to move by `off` at first order."""
-    low, high = 1, 7
-    share = (aims.means[1, 2] - low) / (high - low)
-    logit = np.log(share / (1 - share)) + off / ((high - low) * share * (1 - share))
-    return low + (high - low) / (1 + np.exp(-logit))
-
-
 def test_a_rating_follows_the_past_and_later_ones_of_the_moment_the_first(study, told):
     matching = Matching(study, told)
     steer, usual = matching(asked()), typical(study, told).everybody[1]
     aims, later = (field.aims for field in matching.fields[1:3])
     own = aims.own * (4.0 - usual)
-    first = moved(aims, own + aims.carry * (5.5 - aims.means[0].mean() - own))
+    first = aims.means[1, 2] + own + aims.carry * (5.5 - aims.means[0].mean() - own)
     assert pieces(steer, "3:").mean == pytest.approx(first)
     for text in ("3:5", "3:51", "2:5", "4:577"):
         assert pieces(steer, text).mean == pytest.approx(first + later.alike * (5 - first))
@@ -71,7 +63,7 @@ def test_after_a_moment_without_ratings_only_the_person_counts(study, told):
     steer = matching(replace(moment, past=[nothing]))
     aims = matching.fields[1].aims
     own = aims.own * (4.0 - typical(study, told).everybody[1])
-    assert pieces(steer, "1:").mean == pytest.approx(moved(aims, own))
+    assert pieces(steer, "1:").mean == pytest.approx(aims.means[1, 2] + own)
 
 
 def test_what_can_be_read_scales_what_is(study, told):
@@ -149,3 +141,24 @@ def test_nobody_is_asked_for_less_than_nothing(study, told):
     quiet, loud = (replace(asked(), persona=np.array([r, 4.0, 0.5])) for r in (0.0, 2.9))
     assert 0 < pieces(matching(quiet), "").mean < 0.5
     assert 2 < pieces(matching(loud), "").mean < 4
+
+
+def test_who_is_to_read_more_must_read_more_of_what_is_there(study, told):
+    """Against readers who are played: how their means rise with what they take of what is there."""
+    rng, rises = np.random.default_rng(0), []
+    for share in (0.55, 0.65):
+        total = 0
+        for _ in range(20_000):
+            left = 0
+            for _ in study.parts:
+                left += rng.random() < 0.75
+                read = rng.binomial(left, share)
+                total, left = total + read, left - read
+        rises.append(total / 20_000 / len(study.parts))
+    gain = sum(rises) / 2 / 0.6 / ((rises[1] - rises[0]) / 0.1)
+    table = np.zeros((3, 4, 4))
+    mean = sum(rises) / 2
+    table[..., 0], table[..., 1] = 1 - mean, mean
+    counts = replace(told.measures["numberMessageRead.new"], table=table)
+    assert _gain(study, counts) == pytest.approx(gain, rel=0.1)
+    assert gain > 1.3

@@ -33,7 +33,7 @@ class AskConfig:
     asked in the short form; others cannot be weighed)."""
     pilot_people: PositiveInt = 24
     """People of a pilot cohort, on which the weights are found."""
-    pilot_rounds: PositiveInt = 2
+    pilot_rounds: PositiveInt = 3
     """Pilot cohorts, each under the weights found on the one before."""
     max_usd: PositiveFloat | None = None
     """Most to spend on calls; by default no cap."""

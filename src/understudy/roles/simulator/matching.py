@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -22,6 +21,8 @@ DIGITS = tuple("0123456789")
 LEAVE = "leave"
 RARE = 0.002
 """Values less frequent than this in every cell say nothing of the ends of a range."""
+EDGE = 0.03
+"""No mean is asked for that is nearer to an end than this share of the range."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Aims:
     table: Floats
     """[P, A, L] frequencies, each cell summing to 1."""
     own: float = 0.0
-    """How much of the distance of a person's trait from the mean is theirs to keep."""
+    """How far a person's mean is moved by the distance of their trait from everybody's."""
     carry: float = 0.0
     """How much of a value's distance from the person's mean is there at the next decision."""
     alike: float = 0.0
@@ -126,22 +127,20 @@ class Matching:
     def _mean(self, field: Field, asked: Asked, first: int) -> float | None:
         """What the next digit should be on average, given the person and their past.
 
-        A first-order autoregression around a person's mean μ: E[x_t] = μ_t + c (x_{t-1} - μ_{t-1}),
-        in logits where the ends are near.
+        A first-order autoregression around a person's mean μ: E[x_t] = μ_t + c (x_{t-1} - μ_{t-1}).
         """
         aims, report = field.aims, field.report
         if report is None or not aims.known:
             return None
         trait, usual = float(asked.persona[field.trait]), float(self._typical[field.trait])
         own = 0.0 if np.isnan(trait) else aims.own * (trait - usual)
-        off = own
+        mean = float(aims.means[asked.part, asked.action]) + own
         before = asked.past[-1].reports[report.name] if asked.past else ()
         if field.kind == "count" and asked.past:
             before = (float(len(before)),)
         if before:
             then = float(aims.means[asked.part - 1].mean()) + own
-            off += aims.carry * (sum(before) / len(before) - then)
-        mean = _moved(float(aims.means[asked.part, asked.action]), off, *aims.ends)
+            mean += aims.carry * (sum(before) / len(before) - then)
         if field.kind == "later":
             mean += aims.alike * (float(aims.values[first]) - mean)
         if report.budget:
@@ -150,6 +149,8 @@ class Matching:
             # Of twice as much that can be read, twice as much is.
             high = asked.room.caps[report.name][1]
             mean *= high / max(float(self.room[report.name][asked.part, asked.action]), 1e-9)
+        low, high = aims.ends
+        mean = float(np.clip(mean, low + EDGE * (high - low), high - EDGE * (high - low)))
         return float(np.interp(mean, aims.values, np.arange(len(aims.values))))
 
     def _rooms(self, report: Reported, asked: Sequence[Asked]) -> Floats:
@@ -212,13 +213,6 @@ class Matching:
         return range(int(codes[0][0]), int(codes[1][0]) + 1)
 
 
-def _moved(mean: float, off: float, low: float, high: float) -> float:
-    """A mean moved by `off` where both ends are far, and never beyond one."""
-    share = min(max((mean - low) / max(high - low, 1e-9), 1e-6), 1 - 1e-6)
-    logit = math.log(share / (1 - share)) + off / ((high - low) * share * (1 - share))
-    return low + (high - low) / (1 + math.exp(-min(max(logit, -30.0), 30.0)))
-
-
 def _fields(study: Study, profile: Profile) -> list[Field]:
     found: list[Field] = []
     for place, trait in enumerate(traits(study)):
@@ -260,7 +254,27 @@ def _aims(study: Study, profile: Profile, counts: Counts | None, trait: Trait) -
     # A mean of n values has noise of its own: if new people, whose traits are such means, followed
     # them fully, they would have that noise twice.
     noise = left * (1 + carry) / (1 - carry) / n
-    return replace(aims, own=float(np.sqrt(max(0.0, 1 - noise / between))), carry=carry, known=True)
+    own = float(np.sqrt(max(0.0, 1 - noise / between)))
+    if report.budget:
+        own *= _gain(study, counts)
+    return replace(aims, own=own, carry=carry, known=True)
+
+
+def _gain(study: Study, counts: Counts) -> float:
+    """How much more of what is there somebody must take to have one more: what is taken is gone.
+
+    With a share r taken at every decision and s coming before each, the same every day.
+    """
+    rows = counts.table.sum(axis=(0, 2))
+    sent = float(rows @ np.array([a.message for a in study.actions])) / float(rows.sum())
+    shares = np.linspace(0.01, 0.99, 99)
+    left, taken = np.zeros_like(shares), np.zeros_like(shares)
+    for _ in study.parts:
+        left = left + sent
+        taken, left = taken + shares * left / len(study.parts), (1 - shares) * left
+    mean = float(counts.table.sum(axis=(0, 1)) @ counts.levels / counts.table.sum())
+    gains = taken / shares / np.maximum(np.gradient(taken, shares), 1e-9)
+    return float(np.clip(np.interp(mean, taken, gains), 1.0, 3.0))
 
 
 def _variances(counts: Counts) -> tuple[float, float]:
