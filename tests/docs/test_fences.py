@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,13 +38,15 @@ GIVEN = {
     "runs/optimizer/CartPole-v1/NAME": "optimizer train --env CartPole-v1",
     "runs/world_model/CartPole-v1/NAME": "world_model train --env CartPole-v1",
     "runs/simulator/low-mood/NAME": "simulator generate",
-    "runs/compare/grid": 'compare --optimizer.envs ["CartPole-v1"] --optimizer.methods ["random"]',
-    "runs/optimizer/CartPole-v1": 'optimizer compare --proposers ["random"] --seeds [0]',
+    "runs/compare/grid": """compare --optimizer.envs '["Acrobot-v1"]' --optimizer.methods '["random"]'""",
+    "runs/optimizer/CartPole-v1": """optimizer compare --proposers '["random"]' --seeds [0]""",
 }
 """What a command may find: runs, made when one is first named."""
 SHORTER = {
     "--advice.hear": ["--envs", "2", "--eval_episodes", "2", "--advice.trial", "0"],
     "--tune": ["--tune", "2"],
+    "--people": ["--people", "3"],
+    "--problems": ["--problems", "8"],
 }
 """What a command that has the flag is given besides `--debug`."""
 
@@ -62,17 +65,19 @@ def understudy(line: str) -> None:
 
 
 class Home:
-    """A directory in which documented commands are run, and what they find there."""
+    """The working directory in which documented commands are run, and what they find there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.done: set[str] = set()
 
     def give(self, line: str) -> None:
         """Makes the runs and files that a line names and no line before it has made."""
         for place, command in GIVEN.items():
-            if re.search(rf"{place}(?![\w-])", line) and not Path(place).exists():
-                name = ["--run.name", "NAME"] if place.endswith("NAME") else []
+            named = place.endswith("NAME")
+            if not re.search(rf"{place}(?!/?[\w-])" if not named else place, line):
+                continue
+            if not (Path(place) / ("run.json" if named else "compare.json")).exists():
+                name = ["--run.name", "NAME"] if named else []
                 understudy(" ".join([command, *name]))
         for file in re.findall(r"\b(?:data|test)\.csv\b", line):
             self.give("runs/simulator/low-mood/NAME")
@@ -96,9 +101,10 @@ class Home:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    folder = tmp_path_factory.mktemp("home")
-    with contextlib.chdir(folder):
-        yield Home(folder)
+    with contextlib.chdir(tmp_path_factory.mktemp("home")), pytest.MonkeyPatch.context() as patched:
+        source = Path(sys.modules["understudy"].__path__[0]).parent.resolve()
+        patched.setenv("PYTHONPATH", str(source))  # for commands that start others
+        yield Home()
 
 
 def test_every_fence_has_a_rule():
