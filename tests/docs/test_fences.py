@@ -145,9 +145,7 @@ def test_commands_that_are_not_run_can_be(block: Block, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("page", "command"), list(spans()))
-def test_commands_in_sentences_can_be_run(
-    page: str, command: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_commands_in_sentences_can_be_run(page: str, command: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     _, args = words_of(command)  # a command's name alone is a name
     if args:
