@@ -39,7 +39,7 @@ GIVEN = {
     "runs/world_model/CartPole-v1/NAME": "world_model train --env CartPole-v1",
     "runs/simulator/low-mood/NAME": "simulator generate",
     "runs/compare/grid": """compare --optimizer.envs '["Acrobot-v1"]' --optimizer.methods '["random"]'""",
-    "runs/optimizer/CartPole-v1": """optimizer compare --proposers '["random"]' --seeds [0]""",
+    "runs/optimizer/CartPole-v1": """optimizer compare --proposers '["random"]' --seeds [0] --base.run.name given""",
 }
 """What a command may find: runs, made when one is first named."""
 SHORTER = {
