@@ -4,8 +4,8 @@ import sys
 
 import understudy
 
-run = understudy.launch(
-    "optimizer train", env="CartPole-v1", budget={"episodes": 200}, debug="--debug" in sys.argv
-)
+debug = "--debug" in sys.argv
+budget = {"episodes": 40 if debug else 200}
+run = understudy.launch("optimizer train", env="CartPole-v1", budget=budget, debug=debug)
 for row in understudy.read_metrics(run):
     print(row["episodes"], row["best"])

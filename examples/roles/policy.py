@@ -4,8 +4,8 @@ import sys
 
 import understudy
 
-run = understudy.launch(
-    "policy train", env="word-problems", iterations=20, debug="--debug" in sys.argv
-)
+debug = "--debug" in sys.argv
+rounds = 2 if debug else 20
+run = understudy.launch("policy train", env="word-problems", iterations=rounds, debug=debug)
 for row in understudy.read_metrics(run):
     print(row["step"], row.get("reward"))

@@ -4,7 +4,7 @@ import sys
 
 import understudy
 
-run = understudy.launch(
-    "teacher train", env="SimpleDoorKey", steps=60_000, debug="--debug" in sys.argv
-)
+debug = "--debug" in sys.argv
+steps = 512 if debug else 60_000
+run = understudy.launch("teacher train", env="SimpleDoorKey", steps=steps, debug=debug)
 print(understudy.read_metrics(run)[-1]["test/success"])

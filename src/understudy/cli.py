@@ -210,12 +210,12 @@ COMMANDS: dict[str, Command] = {
         resumable=True,
     ),
     "teacher eval": Command(
-        "A teacher's report card, or a student's, on held-out episodes.",
+        "A teacher's, or a student's, held-out report card.",
         _config("teacher", "EvalConfig"),
         _command("teacher", "run_eval", "describe"),
     ),
     "teacher compare": Command(
-        "Teacher, PPO, PPO with the teacher, and cloning side by side.",
+        "Teacher, PPO, PPO with it, cloning, side by side.",
         _config("teacher", "CompareConfig"),
         _command("teacher", "run_compare", "describe_comparison", "curves"),
     ),
@@ -274,12 +274,12 @@ COMMANDS: dict[str, Command] = {
         resumable=True,
     ),
     "world_model eval": Command(
-        "Play held-out episodes with a trained agent; draw a dream.",
+        "Held-out episodes of a trained agent, and a dream.",
         _config("world_model", "EvalConfig"),
         _dreaming,
     ),
     "world_model compare": Command(
-        "Sequence cores side by side under one budget, with intervals.",
+        "Sequence cores side by side under one budget.",
         _config("world_model", "CompareConfig"),
         _command("world_model", "run_compare", "describe_comparison", "curves"),
     ),
@@ -287,7 +287,7 @@ COMMANDS: dict[str, Command] = {
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
     "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
     "report": Command(
-        "One page about runs or comparisons: curves, answers, failures, costs.",
+        "One page about runs: curves, answers, failures, costs.",
         lambda: settings.ReportConfig,
         _report,
     ),

@@ -262,7 +262,7 @@ class _Flags:
 
     def __init__(self, cls: type, schema: Mapping[str, Leaf]) -> None:
         self.schema = schema
-        self.positional: Sequence[str] = getattr(cls, "POSITIONAL", ())
+        self.positional = _positional(cls)
 
     def split(self, args: Sequence[str]) -> _Given:
         given, loose, rest = _Given([]), list[str](), list(args)
@@ -341,9 +341,12 @@ def _parse_flags(
 
 
 def _parser(cls: type, schema: Mapping[str, Leaf], prog: str) -> ArgumentParser:
+    positional = "".join(f" [{_placeholder(path, schema)}]" for path in _positional(cls))
     parser = ArgumentParser(
         prog=prog,
+        usage=f"{prog}{positional} [--SETTING VALUE ...]",
         description=" ".join((cls.__doc__ or "").split()),
+        formatter_class=argparse.HelpFormatter,
         exit_on_error=False,
         allow_abbrev=False,
         default_env=False,
@@ -352,8 +355,31 @@ def _parser(cls: type, schema: Mapping[str, Leaf], prog: str) -> ArgumentParser:
     parser.add_argument("--config", metavar="FILE.toml", help="Read settings from a file.")
     parser.add_argument("--debug", action="store_true", help="Shrink everything to seconds.")
     for path, leaf in schema.items():
-        bounds = describe(leaf.hint).removeprefix(describe(leaf.bare)).strip()
-        doc = f"{leaf.doc} [{bounds}]" if bounds else leaf.doc
         default = None if leaf.default is dataclasses.MISSING else leaf.default
-        parser.add_argument(f"--{path}", type=leaf.bare, default=default, help=doc)
+        name = path.rpartition(".")[2].upper()
+        parser.add_argument(
+            f"--{path}", type=leaf.bare, default=default, metavar=name, help=_help(leaf)
+        )
     return parser
+
+
+def _help(leaf: Leaf) -> str:
+    """What a setting is, its form, its default as it stands in a TOML file."""
+    if leaf.default is dataclasses.MISSING:
+        default = "must be given"
+    elif leaf.default is None:
+        default = "not set by default"
+    else:
+        default = f"default {_toml(leaf.default)}"
+    return f"{leaf.doc} [{describe(leaf.hint)}; {default}]".replace("%", "%%")
+
+
+def _positional(cls: type) -> Sequence[str]:
+    return getattr(cls, "POSITIONAL", ())
+
+
+def _placeholder(path: str, schema: Mapping[str, Leaf]) -> str:
+    if path == "config":
+        return "FILE.toml"
+    many = describe(schema[path].bare).startswith("a list")
+    return f"{path.rpartition('.')[2].upper()}{' ...' if many else ''}"
