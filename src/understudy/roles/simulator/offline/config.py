@@ -130,7 +130,7 @@ class JudgeConfig:
     network: FqeConfig = FqeConfig()
     """Those networks."""
     reward_range: tuple[float, float] | None = None
-    """Least and greatest possible reward; None for those seen."""
+    """Least and greatest possible reward; not set: those seen."""
     min_people: int = 10
     """Fewer than these are not judged by."""
     min_effective: float = 15.0
