@@ -153,6 +153,9 @@ def test_the_range_of_returns_by_hand():
     assert float(agent.behaviour.span(returns, 0.01)) == 1.0
     assert float(agent.behaviour.span(returns, 1.0)) == pytest.approx(90.0)
     assert float(agent.behaviour.low) == pytest.approx(5.0)
+    # Half-way on to 20 times that, 100 and 1900: 52.5 and 997.5. A second time: 76.25 and 1448.75.
+    assert float(agent.behaviour.span(20 * returns, 0.5)) == pytest.approx(945.0)
+    assert float(agent.behaviour.span(20 * returns, 0.5)) == pytest.approx(1372.5)
 
 
 def test_a_dream_is_worth_what_its_rewards_are(monkeypatch):
