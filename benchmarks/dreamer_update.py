@@ -65,7 +65,10 @@ def ours(starts: int) -> tuple[Step, int]:
     found = steps_to_replay()
     flags = {name: found["flag"] for name in ("is_first", "is_last", "is_terminal")}
     batch = {envs.keys[0].name: found["seen"], "action": found["action"], **flags}
-    batch |= {"reward": found["reward"], CONTEXT: agent.model.core.pack(agent.model.core.init_state(BATCH))}
+    batch |= {
+        "reward": found["reward"],
+        CONTEXT: agent.model.core.pack(agent.model.core.init_state(BATCH)),
+    }
     optimizer, generator = make_optimizer(config, agent), torch.Generator().manual_seed(1)
     count = sum(p.numel() for p in agent.parameters() if p.requires_grad)
     return lambda: update(agent, optimizer, batch, config, generator), count
@@ -108,7 +111,10 @@ def their_nature() -> tuple[Step, int]:
     from sheeprl.algos.dreamer_v3_5.agent import build_agent
     from sheeprl.algos.dreamer_v3_5.utils import Moments
 
-    config, fabric = settings("dreamer_v3_5", "algo=dreamer_v3_5_1M"), Fabric(accelerator="cpu", devices=1)
+    config, fabric = (
+        settings("dreamer_v3_5", "algo=dreamer_v3_5_1M"),
+        Fabric(accelerator="cpu", devices=1),
+    )
     model, actor, critic, slow, _ = build_agent(fabric, (ACTIONS,), False, config, space())
     learning = [p for part in (model, actor, critic) for p in part.parameters()]
     optimizer = hydra.utils.instantiate(config.algo.optimizer, params=learning, _convert_="all")
@@ -134,7 +140,11 @@ def their_2023() -> tuple[Step, int]:
     config = settings("dreamer_v3", "algo=dreamer_v3_XS", *WIDTHS_2023)
     fabric = Fabric(accelerator="cpu", devices=1)
     model, actor, critic, slow, _ = build_agent(fabric, (ACTIONS,), False, config, space())
-    parts = ((config.algo.world_model, model), (config.algo.actor, actor), (config.algo.critic, critic))
+    parts = (
+        (config.algo.world_model, model),
+        (config.algo.actor, actor),
+        (config.algo.critic, critic),
+    )
     optimizers = [
         fabric.setup_optimizers(
             hydra.utils.instantiate(part.optimizer, params=module.parameters(), _convert_="all")
