@@ -63,7 +63,7 @@ def ours(starts: int) -> tuple[Step, int]:
     envs = make_envs(config, Seeds(0), "envs", 1)
     agent = make_agent(config, envs, Seeds(0))
     found = steps_to_replay()
-    flags = {name: found["flag"] for name in ("is_first", "is_last", "is_terminal")}
+    flags = dict.fromkeys(("is_first", "is_last", "is_terminal"), found["flag"])
     batch = {envs.keys[0].name: found["seen"], "action": found["action"], **flags}
     batch |= {
         "reward": found["reward"],
