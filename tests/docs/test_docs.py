@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECIPES = {
     "grid": GridConfig,
+    "evidence": GridConfig,
     "propose": PolicyConfig,
     "compare": CompareConfig,
     "pocket": PretrainConfig,
