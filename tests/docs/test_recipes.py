@@ -28,6 +28,7 @@ LESS = {
     },
     "teacher": {"methods": ["ppo"], "ppo_steps": 256},
     "world_model": {"cores": ["gru"]},
+    "evidence": {"seeds": [0], "world_model": {"cores": ["pocket+lora", "pocket+frozen"]}},
 }
 """What else is made smaller where a recipe makes many runs or large ones."""
 

@@ -63,10 +63,10 @@ def _between(x: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def expected(logp: Tensor, bins: Tensor) -> Tensor:
-    """Mean over `bins`, summed from both ends towards the middle.
+    """Mean over `bins`, each counted with its mirror image.
 
-    Bins of 10⁸ with opposite signs would leave rounding errors that drown small values; each is
-    added to its mirror image first, so that equal probabilities give exactly 0.
+    Bins of 10⁸ with opposite signs would leave rounding errors that drown small values; here only the
+    difference of their probabilities is multiplied, so that equal ones give exactly 0.
 
     Args:
         logp: log-probabilities [..., K], K odd.
@@ -75,21 +75,24 @@ def expected(logp: Tensor, bins: Tensor) -> Tensor:
     Returns:
         Means [...].
     """
-    weighted = logp.exp() * bins
-    half = len(bins) // 2
-    pairs = weighted[..., :half] + weighted[..., half + 1 :].flip(-1)
-    # Smallest bins last in `pairs`: they are summed with each other before the large ones join.
-    return weighted[..., half] + pairs.flip(-1).sum(-1)
+    p, half = logp.exp(), len(bins) // 2
+    pairs = p[..., half + 1 :] - p[..., :half].flip(-1)
+    return p[..., half] * bins[half] + pairs @ bins[half + 1 :]
 
 
 def two_hot_loss(logp: Tensor, x: Tensor, bins: Tensor) -> Tensor:
-    """Cross-entropy −Σ two_hot(x) log p in nats [...], read at the two bins alone.
+    """Cross-entropy −Σ two_hot(x) log p in nats, read at the two bins alone.
 
     Args:
         logp: log-probabilities [..., K].
-        x: constants [...].
+        x: constants [...], or several for each distribution [..., M].
         bins: rising values [K].
+
+    Returns:
+        Losses of x's shape.
     """
+    if x.ndim < logp.ndim:
+        return two_hot_loss(logp, x[..., None], bins)[..., 0]
     below, share = _between(x, bins)
-    near = logp.gather(-1, torch.stack([below, below + 1], -1))
-    return -((1 - share) * near[..., 0] + share * near[..., 1])
+    lower, upper = logp.gather(-1, torch.cat([below, below + 1], -1)).chunk(2, -1)
+    return -((1 - share) * lower + share * upper)

@@ -28,9 +28,19 @@ CASES = {
 }
 
 
+OTHER_CORES = ("gpt2", "gpt_neox", "mamba", "mamba2", "slots", "pocket+frozen")
+
+
 @pytest.fixture(params=list(CASES))
 def config(request):
     return settings(*CASES[request.param])
+
+
+@pytest.fixture(params=[*CASES, *OTHER_CORES])
+def any_core(request):
+    """Every case, and every core that has none."""
+    small = ("--core", request.param, "--body.window", "4", "--body.layers", "1")
+    return settings(*CASES.get(request.param, small))
 
 
 def latents_of(agent, batch):
@@ -52,16 +62,16 @@ def dreamt(agent, batch, horizon=4):
     return batch, latents, imagine(agent.model, agent.behaviour, z, start, chance, words)
 
 
-def test_rewards_and_values_are_exactly_zero_at_first(config):
-    agent, _, batch, _ = chunk(config)
+def test_rewards_and_values_are_exactly_zero_at_first(any_core):
+    agent, _, batch, _ = chunk(any_core, 20)
     _, latents, dream = dreamt(agent, batch)
     for features in (latents.features, dream.features):
         assert not agent.model.rewards(features).any()
         assert not agent.behaviour.critic.mean(agent.behaviour.critic(features)).any()
 
 
-def test_the_prior_moves_when_the_latent_or_the_action_moves(config):
-    agent, _, batch, _ = chunk(config)
+def test_the_prior_moves_when_the_latent_or_the_action_moves(any_core):
+    agent, _, batch, _ = chunk(any_core, 20)
     model = agent.model
     batch, state, _ = latents_of(agent, batch)
     rows = len(batch["reward"])
@@ -71,7 +81,7 @@ def test_the_prior_moves_when_the_latent_or_the_action_moves(config):
         other = z.roll(1, -1).flatten(1)
         now = {name: value[:, 0] for name, value in batch.items()}
         given = model.given(now["action"], now)
-        moved = model.given(now["action"].roll(1, -1) + 0.5, now)
+        moved = model.given(0.2 - now["action"].roll(1, -1) / 2, now)
         first = model.prior(model.core.step(model.token(z.flatten(1), given), state)[0])
         by_latent = model.prior(model.core.step(model.token(other, given), state)[0])
         by_action = model.prior(model.core.step(model.token(z.flatten(1), moved), state)[0])
@@ -79,21 +89,21 @@ def test_the_prior_moves_when_the_latent_or_the_action_moves(config):
     assert (first - by_action).abs().amax((1, 2)).min() > 1e-4
 
 
-def test_the_actor_has_a_gradient_without_entropy(config):
-    agent, _, batch, _ = chunk(config)
+def test_the_actor_has_a_gradient_without_entropy(any_core):
+    agent, _, batch, _ = chunk(any_core, 20)
     _, _, dream = dreamt(agent, batch)
     for layer in (agent.model.reward.net[-1], agent.behaviour.critic.net[-1]):
         torch.nn.init.normal_(layer.weight, generator=noise(5))
     losses, *_ = dream_losses(
-        agent.model, agent.behaviour, dream, replace(config.behaviour, entropy=0.0), 1.0
+        agent.model, agent.behaviour, dream, replace(any_core.behaviour, entropy=0.0), 1.0
     )
     losses["actor"].mean().backward()
     assert sum(p.grad.abs().sum() for p in agent.behaviour.actor.parameters()) > 0
     assert all(p.grad is None for p in agent.model.parameters())
 
 
-def test_a_dream_along_the_recorded_actions_is_what_was_observed(config):
-    agent, _, batch, _ = chunk(config)
+def test_a_dream_along_the_recorded_actions_is_what_was_observed(any_core):
+    agent, _, batch, _ = chunk(any_core, 20)
     model = agent.model
     batch, state, random = latents_of(agent, batch)
     latents = model.observe(batch, state, random)
@@ -153,6 +163,9 @@ def test_the_range_of_returns_by_hand():
     assert float(agent.behaviour.span(returns, 0.01)) == 1.0
     assert float(agent.behaviour.span(returns, 1.0)) == pytest.approx(90.0)
     assert float(agent.behaviour.low) == pytest.approx(5.0)
+    # Half-way on to 20 times that, 100 and 1900: 52.5 and 997.5. A second time: 76.25 and 1448.75.
+    assert float(agent.behaviour.span(20 * returns, 0.5)) == pytest.approx(945.0)
+    assert float(agent.behaviour.span(20 * returns, 0.5)) == pytest.approx(1372.5)
 
 
 def test_a_dream_is_worth_what_its_rewards_are(monkeypatch):

@@ -21,6 +21,21 @@ def test_two_steps_by_hand():
     assert float(p.detach()) == pytest.approx(0.9 - 0.1 * (0.25 - 7**0.5 / 8) / 0.75)
 
 
+def test_clipping_comes_before_the_square_by_hand():
+    # As above, with ‖p‖ = 5 and a gradient of norm 10 cut to 0.3 · 5: (0.9, 1.2). Its square is what is
+    # divided by, so a first step is still 0.1 in each coordinate; then ‖p‖ = √(2.9² + 3.9²), and (0, −1) is
+    # below 0.3 of that: ν = ¾ · ¼ · 1.2² + ¼, ν̂ = 16/7 ν, and of the first coordinate the momentum alone.
+    p = torch.nn.Parameter(torch.tensor([3.0, 4.0], dtype=torch.float64))
+    optimizer = LaProp([p], 0.1, betas=(0.5, 0.75), clip=0.3, warmup=0)
+    p.grad = torch.tensor([6.0, 8.0], dtype=torch.float64)
+    optimizer.step()
+    assert p.tolist() == pytest.approx([2.9, 3.9])
+    p.grad = torch.tensor([0.0, -1.0], dtype=torch.float64)
+    optimizer.step()
+    second = 0.5 * 0.5 - 0.5 / (16 / 7 * (0.75 * 0.25 * 1.44 + 0.25)) ** 0.5
+    assert p.tolist() == pytest.approx([2.9 - 0.1 * 0.25 / 0.75, 3.9 - 0.1 * second / 0.75])
+
+
 def test_the_first_steps_are_warmed_up():
     p = torch.nn.Parameter(torch.zeros(1))
     optimizer = LaProp([p], 1.0, clip=0.0, warmup=4)

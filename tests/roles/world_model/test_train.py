@@ -10,6 +10,7 @@ from tests.roles.same import assert_same
 from tests.roles.world_model.parts import settings
 from understudy.cli import main
 from understudy.envs.base import EnvError
+from understudy.envs.control.register import make
 from understudy.roles.world_model import commands, summary
 from understudy.roles.world_model.config import EvalConfig, WorldModelConfig
 from understudy.roles.world_model.cores.spec import CoreError
@@ -114,3 +115,23 @@ def test_mistakes_are_told_before_there_is_a_run(tmp_path: Path):
     with pytest.raises(RunError, match=r"no config\.toml"):
         commands.run_eval(EvalConfig(agent=str(tmp_path), run=keep))
     assert not (tmp_path / "runs").exists()
+
+
+def opens(env: str) -> bool:
+    try:
+        make(env).close()
+    except EnvError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("env", ["InvertedPendulum-v5", "dmc/cartpole_swingup_sparse"])
+def test_physics_from_start_to_end(env, tmp_path: Path):
+    if not opens(env):
+        pytest.skip(f"{env} is not installed")
+    run = RunConfig(name="x", root=str(tmp_path), progress=False)
+    config = settings("--env", env, "--steps", "90", "--eval_episodes", "1")
+    path = commands.run_train(replace(config, run=run))
+    last = read(path / "metrics.jsonl")[-1]
+    assert last["test/episodes"] == 1
+    assert last["test/return"] >= 0

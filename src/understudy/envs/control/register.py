@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 
 from understudy.envs.base import EnvError
+from understudy.envs.control import dmc
 
 HERE = "understudy.envs.control"
 LIMIT = 100
@@ -32,13 +33,14 @@ def make(env: str, options: Mapping[str, Any] | None = None) -> gymnasium.Env[An
     """One environment, with `max_episode_steps` of 100 where it has none of its own.
 
     Args:
-        env: a Gymnasium id, as CartPole-v1 or understudy/Nim-v0.
+        env: a Gymnasium id, as CartPole-v1 or understudy/Nim-v0, or dmc/DOMAIN_TASK.
         options: what it is made with, as {"is_slippery": False}; `max_episode_steps` is one.
 
     Raises:
         EnvError: no such environment, a package it needs is missing, or it rejects an option.
     """
     register()
+    dmc.register(env)
     given = dict(options or {})
     try:
         spec = gymnasium.spec(env)

@@ -115,6 +115,8 @@ class Dream:
     """[H + 1, N, F]"""
     actions: Tensor
     """[H, N, A]"""
+    policy: Tensor
+    """[H, N, P] parameters of the distributions that actions were drawn from, with their gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +173,20 @@ def imagine(
         chance: the noise, for as many steps as are dreamt.
         words: the words that came with z, where there is language.
     """
-    features, actions = [torch.cat([z, state["h"]], -1)], list[Tensor]()
+    features = [torch.cat([z, state["h"]], -1)]
+    actions, policy = list[Tensor](), list[Tensor]()
     for t in range(len(chance.latents)):
-        action = behaviour.actor.draw(behaviour.actor(features[-1]), chance.actions[t])
+        with torch.enable_grad():
+            policy.append(behaviour.actor(features[t]))
+        action = behaviour.actor.draw(policy[-1].detach(), chance.actions[t])
         h, state = model.core.step(model.token(z, model.given(action, words or {})), state)
         z = model.sample(model.prior(h), chance.latents[t])
         if model.language is not None and chance.words is not None:
             words = model.language.draw(h, chance.words[t])
         features.append(torch.cat([z, h], -1))
         actions.append(action)
-    return Dream(torch.stack(features), torch.stack(actions))
+    with torch.enable_grad():
+        return Dream(torch.stack(features), torch.stack(actions), torch.stack(policy))
 
 
 Span = Callable[[Tensor, float], Tensor]
@@ -208,12 +214,13 @@ def dream_losses(
     Returns:
         Losses "actor" and "critic" [H, N]; the imagined returns of the starts [N]; numbers to log.
     """
+    critic, features = behaviour.critic, dream.features[:-1]
+    predicted = critic(features)
     with torch.no_grad():
         rewards = model.rewards(dream.features[1:])
         live = model.continues(dream.features) * gamma
-    predicted = behaviour.critic(dream.features)
-    with torch.no_grad():
-        values = behaviour.critic.mean(predicted)
+        last = critic.value(dream.features[-1])
+        values = torch.stack([*map(critic.mean, predicted), last])
         returns = ops.bootstrapped_returns(
             rewards.T, live[1:].T, values[1:].T, values[-1], config.lam
         ).T
@@ -221,10 +228,10 @@ def dream_losses(
         # A state counts as much as it is likely to be reached, its own continuation included.
         weights = live[:-1].cumprod(0) / gamma
         advantages = (returns - values[:-1]) / scale
-    logp, entropy = behaviour.actor.judge(behaviour.actor(dream.features[:-1]), dream.actions)
+    logp, entropy = behaviour.actor.judge(dream.policy, dream.actions)
     losses = {
         "actor": -weights * (logp * advantages + config.entropy * entropy),
-        "critic": weights * _critic_loss(behaviour, dream.features[:-1], predicted[:-1], returns),
+        "critic": weights * _critic_loss(behaviour, features, predicted, returns),
     }
     stats = {
         "behaviour/entropy": entropy.detach().mean(), "behaviour/return": returns.mean(),
@@ -236,10 +243,8 @@ def dream_losses(
 
 def _critic_loss(behaviour: Behaviour, features: Tensor, logp: Tensor, returns: Tensor) -> Tensor:
     """Cross-entropy to the returns, and to what the slow critic says (equation 9 of 2023)."""
-    with torch.no_grad():
-        slow = behaviour.slow.mean(behaviour.slow(features))
-    critic = behaviour.critic
-    return critic.loss(logp, returns) + critic.loss(logp, slow)
+    targets = torch.stack([returns, behaviour.slow.value(features)], -1)
+    return behaviour.critic.loss(logp, targets).sum(-1)
 
 
 def replay_value_loss(

@@ -206,8 +206,8 @@ class WorldModel(nn.Module):
         return self.going_on(features)[..., 0].float().sigmoid()
 
     def rewards(self, features: Tensor) -> Tensor:
-        """Predicted reward [...]."""
-        return self.reward.mean(self.reward(features))
+        """Predicted reward [...], without a gradient."""
+        return self.reward.value(features)
 
 
 class Language(nn.Module):

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from understudy import ops
 
+ROWS = 512
+"""Values read off at once."""
+
 
 class RMSNorm(nn.Module):
     """x / √(mean x² + 10⁻⁴), times a learned scale; no offset, as in DreamerV3 (Nature)."""
@@ -76,6 +79,15 @@ class TwoHotHead(nn.Module):
         """The value [...] that log-probabilities [..., K] stand for."""
         found = ops.expected(logp, self.bins)
         return ops.symexp(found) if self.even else found
+
+    @torch.no_grad()
+    def value(self, x: Tensor) -> Tensor:
+        """The value [...] of features [..., D], without a gradient.
+
+        Few rows at a time: their log-probabilities, far larger than the values, then stay in the cache.
+        """
+        found = [self.mean(self(rows)) for rows in x.flatten(0, -2).split(ROWS)]
+        return torch.cat(found).view(x.shape[:-1])
 
     def loss(self, logp: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy [...] to the two-hot target."""

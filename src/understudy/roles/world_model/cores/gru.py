@@ -110,21 +110,26 @@ class BlockGRU(RecurrentCore):
         return {"h": self.norm.weight.new_zeros(batch, self.width)}
 
     def prepare(self, tokens: Tensor) -> Tensor:
-        """The projected parts of the tokens [..., parts · hidden]."""
+        """What the tokens add to what every block makes of its inputs [..., H]."""
         pieces = tokens.split(self.parts, dim=-1)
         projected = [layer(x) for layer, x in zip(self.inward, pieces, strict=True)]
-        return torch.cat(projected, dim=-1)
+        start = self.mix.weight.shape[1] - sum(part.shape[-1] for part in projected)
+        return torch.cat(projected, dim=-1) @ self._of_all(start, None) + self.mix.bias.flatten()
 
     def advance(self, x: Tensor, state: State) -> State:
         """As `RecurrentCore.advance`."""
         h = state["h"]
-        rows = h.shape[0]
-        shared = torch.cat([self.recur(h), x], dim=-1)
-        own = h.view(rows, self.blocks, -1)
-        seen = torch.cat([own, shared[:, None].expand(-1, self.blocks, -1)], dim=-1)
-        mixed = F.silu(self.norm(self.mix(seen).flatten(1)))
-        gates = self.gates(mixed.view(rows, self.blocks, -1)).chunk(3, dim=-1)
-        return {"h": _gated(gates, own).flatten(1)}
+        own = h.view(len(h), self.blocks, -1).transpose(0, 1)
+        block, shared = own.shape[-1], self.recur(h)
+        mixed = torch.bmm(own, self.mix.weight[:, :block]).transpose(0, 1).flatten(1)
+        x = torch.addmm(x, shared, self._of_all(block, block + shared.shape[-1]))
+        mixed = F.silu(self.norm(mixed + x))
+        gates = self.gates(mixed.view(len(h), self.blocks, -1)).chunk(3, dim=-1)
+        return {"h": _gated(gates, own.transpose(0, 1)).flatten(1)}
+
+    def _of_all(self, start: int, stop: int | None) -> Tensor:
+        """Weights [inputs, H] of inputs that all blocks see: for these the blocks are one matrix."""
+        return self.mix.weight[:, start:stop].transpose(0, 1).flatten(1)
 
 
 def _gated(gates: Sequence[Tensor], h: Tensor) -> Tensor:
