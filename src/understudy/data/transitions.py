@@ -7,7 +7,7 @@ lie together in time, and the row after the last one is told apart by `lengths`,
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from understudy.data.jsonl import DataError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+BLOCK = 65_536
+"""Rows worked on at once where a copy of all would be large."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,12 @@ class Offline:
         following = np.roll(self.states, -1, axis=0)
         following[self.last] = np.where(self.terminal[:, None], 0.0, self.final_states)
         return following
+
+    @cached_property
+    def following(self) -> Ints:
+        """Where each row's next state is [N]: a row of `states`, or N + a person of `final_states`."""
+        rows = np.arange(len(self.actions))
+        return np.where(self.last, len(rows) + self.person, rows + 1)
 
     def padded(self, values: NDArray[Any], fill: float = 0.0) -> NDArray[Any]:
         """Row values [N, …] as [P, T, …], T the greatest length, `fill` after a person's end."""
@@ -304,9 +312,11 @@ class Scaler:
     @classmethod
     def fit(cls, data: Offline) -> Scaler:
         """Mean and deviation of every number of a state; a constant one is left unscaled."""
-        std = data.states.std(0)
+        mean = data.states.mean(0)
+        squares = sum(((data.states[rows] - mean) ** 2).sum(0) for rows in _blocks(data.states))
+        std = np.sqrt(squares / len(data.states))
         std = np.where(std > 1e-12, std, 1.0)
-        return cls(tuple(data.states.mean(0).tolist()), tuple(std.tolist()))
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def __call__(self, states: ArrayLike) -> Floats:
         """States [..., D] in the training people's units."""
@@ -314,6 +324,16 @@ class Scaler:
         if found.shape[-1] != len(self.mean):
             raise DataError(f"states of width {found.shape[-1]}; the scaler knows {len(self.mean)}")
         return (found - np.asarray(self.mean)) / np.asarray(self.std)
+
+    def write(self, states: Floats, out: NDArray[np.float32]) -> None:
+        """The same into `out`, in single precision and without a copy of all in double."""
+        for rows in _blocks(states):
+            out[rows] = self(states[rows])
+
+
+def _blocks(values: Floats) -> Iterator[slice]:
+    """Rows, so many at a time that what is made of them is small beside a large whole."""
+    return (slice(i, i + BLOCK) for i in range(0, len(values), BLOCK))
 
 
 def _episode(person: Person) -> tuple[Floats, Ints, Floats, Floats]:

@@ -91,7 +91,11 @@ def _loss(
     networks: Networks,
     target: Target,
 ) -> Callable[[Tensor], Tensor]:
-    states = _float(scaler(data.states))
+    # Rows, then people's last states: every state once, whether it is before a decision or after.
+    found = np.empty((len(data.actions) + data.n, data.width), np.float32)
+    scaler.write(data.states, found[: -data.n])
+    scaler.write(np.where(data.terminal[:, None], 0.0, data.final_states), found[-data.n :])
+    states = torch.from_numpy(found)
     actions = torch.from_numpy(data.actions)
     if config.method == "bc":
 
@@ -101,19 +105,19 @@ def _loss(
 
         return cloning
 
-    both = torch.stack([states, _float(scaler(data.next_states))])
+    following = torch.from_numpy(data.following)
     # Q is learnt in units of `scale`; the masked discount is 0 where nothing follows.
     rewards = _float(data.rewards / scale)
     discount = _float(config.gamma * ~data.done)
 
     def q_learning(rows: Tensor) -> Tensor:
-        batch = both[:, rows]
+        batch = states[torch.stack([rows, following[rows]])]
         # The network's view of s and of s' in one product; the latter only chooses actions.
         q = networks(batch.view(1, -1, batch.shape[-1]))[0].view(2, len(rows), -1)
         with torch.no_grad():
             best = q[1].argmax(1, keepdim=True)
-            following = target.networks(batch[1:])[0].gather(1, best)[:, 0]
-            goal = torch.addcmul(rewards[rows], discount[rows], following)
+            after = target.networks(batch[1:])[0].gather(1, best)[:, 0]
+            goal = torch.addcmul(rewards[rows], discount[rows], after)
         taken = q[0].gather(1, actions[rows][:, None])[:, 0]
         loss = (taken - goal).square().mean()
         if config.method == "cql":
