@@ -17,12 +17,12 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Protocol, Self, TypeVar
 
 from understudy.run.errors import ConfigError
@@ -202,6 +202,28 @@ def _end_with_leader() -> None:
     assert leader is not None, "a worker has been started by its leader"
     connection.wait([leader.sentinel])
     os._exit(LOST)
+
+
+@contextlib.contextmanager
+def signals(catch: bool = True) -> Generator[list[int]]:
+    """The signals that came, SIGINT and SIGTERM, for the length of a block.
+
+    Args:
+        catch: whether to; without, they do what they did before.
+    """
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    main = threading.current_thread() is threading.main_thread()  # others cannot
+    numbers = (signal.SIGINT, signal.SIGTERM) if catch and main else ()
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def opened(workers: int = 1, ray: str | None = None) -> Executor:
