@@ -38,7 +38,7 @@ class Command:
 
 def _module(room: str, part: str) -> Any:
     """A module of a role, or of what stands above the roles."""
-    parent = "understudy" if room in ("compare", "demo") else "understudy.roles"
+    parent = "understudy" if room in ("compare", "demo", "sweep") else "understudy.roles"
     return import_module(f"{parent}.{room}.{part}")
 
 
@@ -81,6 +81,14 @@ def _command(
 def _above(room: str, summary: str, config: str, run: str) -> Command:
     """A command of what stands above the roles."""
     return Command(summary, _config(room, config), _command(room, run, "describe"))
+
+
+def _sweep(config: Any) -> Path:
+    """Runs a sweep and shows its table; runs that failed are an error only then."""
+    made, table = _module("sweep", "commands").run_sweep(config), _module("sweep", "table")
+    print(table.describe(made))
+    table.check(made)
+    return made
 
 
 def _draw(curves: Mapping[str, Any], out: Path, ylabel: str, options: Any = None) -> None:
@@ -285,6 +293,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
+    "sweep": Command("Settings × seeds of roles, on workers.", _config("sweep", "SweepConfig"), _sweep),
     "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
     "report": Command(
         "One page about runs or comparisons: curves, answers, failures, costs.",
