@@ -293,7 +293,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
-    "sweep": Command("Settings × seeds of roles, on workers.", _config("sweep", "SweepConfig"), _sweep),
+    "sweep": Command(
+        "Settings × seeds of roles, on workers.", _config("sweep", "SweepConfig"), _sweep
+    ),
     "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
     "report": Command(
         "One page about runs or comparisons: curves, answers, failures, costs.",

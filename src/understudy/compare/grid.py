@@ -42,7 +42,9 @@ def run_grid(config: GridConfig) -> Path:
 
 
 def _run(config: GridConfig, root: Path, executor: Executor) -> list[Failure]:
-    list(unfinished(config, root))  # whoever has other settings there keeps the file that says which
+    list(
+        unfinished(config, root)
+    )  # whoever has other settings there keeps the file that says which
     with on_disk(root):
         replace_file(root / CONFIG, dump(config).encode())
     with executor:

@@ -108,7 +108,10 @@ def play_all(
     done, failures, codes = len(cells) - len(todo), list[Failure](), list[int]()
     # A run that this process plays answers signals itself, as any run does.
     here = isinstance(executor, Serial)
-    with Progress(len(cells), label, start=done, enabled=progress) as bar, signals(not here) as came:
+    with (
+        Progress(len(cells), label, start=done, enabled=progress) as bar,
+        signals(not here) as came,
+    ):
         stop = never if here else lambda: bool(came)
         for index, found in executor.each(work, todo, lambda: stop() or bool(codes)):
             ending = Ending(str(found)) if isinstance(found, Died) else found
@@ -138,7 +141,7 @@ def work(task: Task) -> Ending:
         return Ending(signal=error.exit_code)
     except UnderstudyError as error:
         return Ending(" ".join(str(error).split()))
-    except Exception as error:  # noqa: BLE001 — a fault in one run ends that run; it is shown whole
+    except Exception as error:
         log.exception("%s", task.path)
         return Ending(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     return Ending()

@@ -244,5 +244,3 @@ def opened(workers: int = 1, ray: str | None = None) -> Executor:
     if workers < 1:
         raise ConfigError("workers: at least 1; 0 leaves it to Ray, and needs --ray")
     return Serial() if workers == 1 else Processes(workers)
-
-

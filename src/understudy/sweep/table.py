@@ -98,7 +98,9 @@ def text(found: Mapping[str, Any]) -> str:
         for place, rows in groupby(found["settings"], key=lambda row: (row["role"], row["env"]))
     ]
     blocks += [f"failed: {one['run']}: {one['problem']}" for one in found["failed"]]
-    legend = "mean: over the seeds, with the interval of 95 % of their bootstrap. Costs: means a run."
+    legend = (
+        "mean: over the seeds, with the interval of 95 % of their bootstrap. Costs: means a run."
+    )
     return "\n\n".join([*blocks, legend])
 
 
