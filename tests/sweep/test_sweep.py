@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import understudy
 from tests.roles.processes import command
 from tests.sweep.twenty import (
     RUNS,
@@ -43,6 +44,8 @@ def test_processes_make_the_same_runs_though_one_is_killed(serial, tmp_path, mon
 
 def test_ray_makes_the_same_runs_though_a_worker_is_killed(serial, tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    # A worker of Ray begins in a directory of its own.
+    monkeypatch.setenv("PYTHONPATH", str(Path(understudy.__file__).parents[1]))
     args = arguments(tmp_path, "--ray", "local", "--workers", "2")
     monkeypatch.chdir(tmp_path)
     with Killer(tmp_path) as killer:

@@ -1,5 +1,6 @@
 """A sweep of twenty small runs, and one of its processes killed while it is at work."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -42,7 +43,7 @@ def arguments(folder: Path, *more: str) -> list[str]:
 
 
 def runs(folder: Path) -> list[Path]:
-    return sorted(file.parent for file in (folder / "twenty").rglob("run.json"))
+    return sorted(file.parent for file in folder.glob("twenty/*/*/*/run.json"))
 
 
 def same(folder: Path, other: Path) -> None:
@@ -92,10 +93,12 @@ class Killer(threading.Thread):
                     break
 
     def _kill(self, run: Path) -> bool:
-        pid = int((run / ".lock").read_text() or 0)
-        if not pid or pid == os.getpid():
+        lock = run / ".lock"
+        pid = int((lock.read_text() if lock.exists() else "") or 0)
+        if pid in (0, os.getpid()):
             return False
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
         return not (run / "finished").exists()
 
