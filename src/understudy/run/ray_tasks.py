@@ -78,9 +78,12 @@ class RayTasks:
             options = {"num_cpus": self.workers or None, "include_dashboard": False}
         try:
             self._ray.init(address=self.address, logging_level=logging.ERROR, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             line = " ".join(str(error).split())[:200]
-            raise RunError(f"--ray {self.address}: Ray cannot be reached: {line}") from error
+            raise RunError(
+                f"--ray {self.address}: Ray cannot be reached: {line}; a cluster that asks for a "
+                "token wants RAY_AUTH_MODE=token here, too"
+            ) from error
         return self
 
     def __exit__(

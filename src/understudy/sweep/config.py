@@ -180,7 +180,7 @@ def _cells(role: str, part: Any, seeds: tuple[int, ...], folder: str) -> Iterato
         who = Contender(label({key: value for key, value in setting.items() if key != place}))
         for seed in seeds:
             run = {"run.root": folder, "run.progress": False, "run.resume": None}
-            given = {**shared, **setting, "seed": seed, **run}
+            given: dict[str, Any] = {**shared, **setting, "seed": seed, **run}
             cell = Cell(role, given[place], who, seed, None)
             try:
                 config = build(kind, {**given, "run.name": cell.name})
