@@ -37,7 +37,7 @@ def test_one_that_always_dies_is_given_up_and_takes_no_other_with_it():
 
 
 def test_what_work_raises_ends_the_whole():
-    with pytest.raises(ValueError, match="no [123]"), Processes(2) as executor:
+    with pytest.raises(ValueError, match=r"no [123]"), Processes(2) as executor:
         list(executor.each(jobs.raises, range(4)))
 
 
