@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Tokenizer
 
 from understudy.lm.base import LMError, Reply, Request, Unparsed
 from understudy.lm.ledger import read_prices
@@ -16,8 +19,6 @@ from understudy.types import Message, Usage
 
 CHARS_PER_TOKEN = 3.0
 """Of prose, numbers and JSON together, on the safe side of the 4 of prose."""
-POCKET_CHARS_PER_TOKEN = 1.75
-"""Of the bundled model's vocabulary of 830 tokens, in its own tasks."""
 TEMPLATE = 4
 """Tokens that a message has around its text."""
 FLOAT = 4
@@ -134,16 +135,31 @@ def body_of(lm: str) -> Body | None:
 
 
 def _config(spec: LMSpec) -> str | None:
+    folder = _folder(spec)
+    file = folder / "config.json" if folder is not None else None
+    return file.read_text("utf-8") if file is not None and file.is_file() else None
+
+
+def _folder(spec: LMSpec) -> Path | None:
     if spec.kind == "pocket":
-        return resources.files("understudy.lm").joinpath("pocket/config.json").read_text("utf-8")
-    file = Path(spec.name) / "config.json"
-    return file.read_text("utf-8") if spec.kind == "hf" and file.is_file() else None
+        return Path(str(resources.files("understudy.lm").joinpath("pocket")))
+    return Path(spec.name) if spec.kind == "hf" else None
+
+
+@cache
+def _vocabulary(lm: str) -> Tokenizer | None:
+    """That of a model whose folder is here."""
+    folder = _folder(parse_spec(lm))
+    file = folder / "tokenizer.json" if folder is not None else None
+    return Tokenizer.from_file(str(file)) if file is not None and file.is_file() else None
 
 
 def tokens_of(lm: str, messages: Sequence[Message]) -> int:
-    """About how many tokens a question has."""
-    per_token = POCKET_CHARS_PER_TOKEN if parse_spec(lm).kind == "pocket" else CHARS_PER_TOKEN
-    return sum(TEMPLATE + round(len(message.content) / per_token) for message in messages)
+    """How many tokens a question has: counted where the vocabulary is here, else by its length."""
+    vocabulary = _vocabulary(lm)
+    if vocabulary is None:
+        return sum(TEMPLATE + round(len(m.content) / CHARS_PER_TOKEN) for m in messages)
+    return sum(TEMPLATE + len(vocabulary.encode(m.content).ids) for m in messages)
 
 
 class Silent:
