@@ -7,6 +7,7 @@ of a run: what is done is on the disk that all machines see. It reports to nobod
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +15,8 @@ from typing import Any, Self, TypeVar
 from understudy.run.errors import ConfigError, RunError
 from understudy.run.executors import EVERY_S, RETRIES, Died, never
 
+REMIND_S = 15.0
+"""Between requests to end; the first may come when a process is not yet listening."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -46,12 +49,14 @@ class RayTasks:
         ray = self._ray
         remote = ray.remote(num_cpus=1, max_retries=RETRIES)(work)
         limit = self.workers or len(items)
-        begun, busy = 0, dict[Any, int]()
+        begun, told, busy = 0, 0.0, dict[Any, int]()
         while (begun < len(items) and not stop()) or busy:
             while begun < len(items) and len(busy) < limit and not stop():
                 busy[remote.remote(items[begun])] = begun
                 begun += 1
-            if stop():
+            if stop() and time.monotonic() >= told:
+                # Not at every look: a second SIGINT ends a run that is writing its checkpoint.
+                told = time.monotonic() + REMIND_S
                 for reference in busy:
                     ray.cancel(reference)
             ready, _ = ray.wait(list(busy), num_returns=1, timeout=EVERY_S)
