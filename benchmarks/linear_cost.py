@@ -20,8 +20,9 @@ from pathlib import Path
 SIZES = (1, 2, 4)
 REPEATS = 2
 CASES = {
-    "policy tokens": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --prompts 8 --group 4", "--max_tokens", 32),
-    "policy answers": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --group 4 --max_tokens 32", "--prompts", 8),
+    # So hot that hardly an answer ends by itself.
+    "policy tokens": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --prompts 16 --group 4 --temperature 5", "--max_tokens", 64),
+    "policy answers": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --group 4 --temperature 5 --max_tokens 64", "--prompts", 16),
     "teacher steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000", "--steps", 2048),
     "optimizer trials": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4", "--budget.episodes", 200),
     "world_model steps": ("world_model train --debug --eval_episodes 1", "--steps", 200),
