@@ -69,7 +69,7 @@ def _command(
         if picture is not None:
             curves, ylabel, *options = getattr(summary, picture)(made)
             _draw(curves, made.with_suffix(".png"), ylabel, *options)
-        if hasattr(summary, "check"):
+        if isinstance(made, Path) and hasattr(summary, "check"):
             summary.check(made)
         return made if isinstance(made, Path) else None
 
@@ -285,6 +285,7 @@ COMMANDS: dict[str, Command] = {
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
     "sweep": _above("sweep", "Settings × seeds, on workers.", "SweepConfig", "run_sweep"),
+    "slurm": _above("sweep", "Print a Slurm job for a sweep.", "SlurmConfig", "make_job"),
     **{
         f"plan {role}": Command(
             "What a run would take.",

@@ -9,7 +9,8 @@ from understudy.run.config import dump
 from understudy.run.executors import Executor, opened
 from understudy.run.files import on_disk, replace_file
 from understudy.run.run import locked
-from understudy.sweep.config import SweepConfig, shrunk
+from understudy.sweep.config import SlurmConfig, SweepConfig, shrunk
+from understudy.sweep.slurm import script
 from understudy.sweep.table import write_table
 
 
@@ -29,6 +30,11 @@ def run_sweep(config: SweepConfig) -> Path:
         root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         return _run(config, root, executor)
+
+
+def make_job(config: SlurmConfig) -> str:
+    """A Slurm job for a sweep, as text."""
+    return script(config)
 
 
 def _run(config: SweepConfig, root: Path, executor: Executor) -> Path:

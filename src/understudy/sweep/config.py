@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -32,6 +33,7 @@ from understudy.run.fields import (
 ROLES = ("policy", "teacher", "optimizer", "world_model", "simulator")
 MODELS = ("lm", "distill", "reward.judge", "make.lm")
 """Settings that name a language model."""
+SLURM_WORD = re.compile(r"[A-Za-z0-9._:@-]+")
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
 P = TypeVar("P", bound="Part")
@@ -155,6 +157,41 @@ class SweepConfig:
             for cell in _cells(role, part, part.seeds or self.seeds, folder)
         ]
         return sorted(found, key=lambda cell: cell.seed)
+
+
+@dataclass(frozen=True)
+class SlurmConfig:
+    """Prints a Slurm job that starts Ray on the nodes it is given and makes a sweep on them."""
+
+    POSITIONAL: ClassVar = ("recipe",)
+
+    recipe: str = ""
+    """The sweep's TOML file; read when the job runs, in the directory it is submitted from."""
+    name: str = "understudy"
+    """Of the job."""
+    nodes: PositiveInt = 2
+    """Machines."""
+    cpus: PositiveInt = 4
+    """Cores of each; a run takes one."""
+    time: str = "04:00:00"
+    """Most that the job may take."""
+    grace: PositiveInt = 120
+    """Seconds before its end at which runs are asked for a checkpoint."""
+    partition: str | None = None
+    """Of the cluster."""
+    account: str | None = None
+    """Who pays."""
+    setup: str = ""
+    """A line of shell before anything else, such as `source .venv/bin/activate`."""
+
+    def check(self) -> None:
+        """There must be a recipe, and nothing that would end its line."""
+        if not self.recipe:
+            raise ConfigError("recipe: slurm needs a sweep's TOML file")
+        for key in ("name", "time", "partition", "account"):
+            value = getattr(self, key)
+            if value is not None and not SLURM_WORD.fullmatch(value):
+                raise ConfigError(f"{key}: letters, digits and ._:@- only, not {value!r}")
 
 
 def shrunk(config: SweepConfig) -> SweepConfig:

@@ -44,8 +44,10 @@ def _block(place: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def describe(file: Path) -> str:
-    """The table that lies beside its JSON file."""
+def describe(file: Path | str) -> str:
+    """The table that lies beside its JSON file; a job is its own text."""
+    if isinstance(file, str):
+        return file.rstrip()
     return file.with_suffix(".txt").read_text(encoding="utf-8").rstrip()
 
 
