@@ -9,13 +9,19 @@ two; memory is what Python and torch have at most at one time beyond what was th
 
 from __future__ import annotations
 
-import gc
+import contextlib
+import io
+import json
+import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import torch
+
+from understudy.cli import main
 
 SIZES = (1, 2, 4)
 REPEATS = 2
@@ -31,21 +37,27 @@ CASES = {
 
 
 def measure(command: list[str]) -> tuple[float, float]:
-    """Processor seconds and megabytes of a command, run here; called in a process of its own."""
-    import torch
-
-    from understudy.cli import main
-
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        quiet = ["--run.root", folder, "--run.progress", "false"]
-        # What is imported and compiled the first time is not the run's.
-        main([*command, *quiet, "--run.name", "first"])
-        gc.collect()
+    """Processor seconds and megabytes of a command, in a child that has all modules already."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
         before, began = _resident(), time.process_time()
-        main([*command, *quiet, "--run.name", "second"])
+        run(command)
         seconds = time.process_time() - began
-    return seconds, max(0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        os.write(theirs, json.dumps([seconds, max(0.0, peak - before)]).encode())
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as file:
+        found = json.load(file)
+    os.waitpid(child, 0)
+    return found[0], found[1]
+
+
+def run(command: list[str]) -> None:
+    """The command, in a directory that is then removed, and without a word."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        assert main([*command, "--run.root", folder, "--run.progress", "false"]) == 0
 
 
 def _resident() -> float:
@@ -55,17 +67,14 @@ def _resident() -> float:
 
 
 def measured(command: list[str]) -> tuple[float, float]:
-    """The least of some measurements, each in a new process."""
-    found = []
-    for _ in range(REPEATS):
-        words = [sys.executable, __file__, "--one", *command]
-        text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-        found.append(tuple(float(word) for word in text.split()[-2:]))
+    """The least of some measurements."""
+    found = [measure(command) for _ in range(REPEATS)]
     return min(s for s, _ in found), min(m for _, m in found)
 
 
 def show(name: str) -> None:
     command, flag, size = CASES[name]
+    run([*command.split(), flag, str(size)])  # what is imported the first time is not a run's
     found = [measured([*command.split(), flag, str(size * n)]) for n in SIZES]
     seconds, memory = zip(*found, strict=True)
     print(
@@ -82,11 +91,8 @@ def show(name: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        seconds, megabytes = measure(sys.argv[2:])
-        print(seconds, megabytes)
-    else:
-        print(f"{'':<18} {'N':>6} {'N, 2N, 4N':>32}")
-        for case in CASES:
-            if not sys.argv[1:] or case.split()[0] in sys.argv[1:]:
-                show(case)
+    torch.set_num_threads(1)
+    print(f"{'':<18} {'N':>6}  at N, 2N, 4N: seconds, their ratios, memory, its ratios")
+    for case in CASES:
+        if not sys.argv[1:] or case.split()[0] in sys.argv[1:]:
+            show(case)
