@@ -3,8 +3,8 @@
     python benchmarks/linear_cost.py [ROLE …]
 
 A ratio is the cost of 2N, or 4N, over that of N. What is linear with a fixed part F has a ratio below
-2 and 4; what grows faster than linearly has one above. Seconds are of the processor, the lesser of
-two; memory is what Python and torch have at most at one time beyond what was there before.
+2 and 4; what grows faster than linearly has one above. Seconds are of the processor; memory is what a
+run has at most at one time beyond what was there before.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import torch
 from understudy.cli import main
 
 SIZES = (1, 2, 4)
-REPEATS = 2
+REPEATS = 1
 CASES = {
     # So hot that hardly an answer ends by itself.
-    "policy tokens": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --prompts 16 --group 4 --temperature 5", "--max_tokens", 64),
-    "policy answers": ("policy train --debug --passk 0 --eval_problems 1 --iterations 2 --group 4 --temperature 5 --max_tokens 64", "--prompts", 16),
-    "teacher steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000", "--steps", 2048),
-    "optimizer trials": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4", "--budget.episodes", 200),
+    "policy tokens": ("policy train --debug --passk 0 --eval_problems 1 --iterations 1 --prompts 16 --group 4 --temperature 5", "--max_tokens", 64),
+    "policy answers": ("policy train --debug --passk 0 --eval_problems 1 --iterations 1 --group 4 --temperature 5 --max_tokens 64", "--prompts", 16),
+    "teacher steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000", "--steps", 1024),
+    "optimizer trials": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4", "--budget.episodes", 100),
     "world_model steps": ("world_model train --debug --eval_episodes 1", "--steps", 200),
-    "simulator people": ("simulator generate --ask.match false --source.people 12", "--people", 4),
+    "simulator people": ("simulator generate --ask.match false --source.people 12", "--people", 1),
 }  # fmt: skip
 
 
