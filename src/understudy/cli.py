@@ -38,7 +38,7 @@ class Command:
 
 def _module(room: str, part: str) -> Any:
     """A module of a role, or of what stands above the roles."""
-    parent = "understudy" if room in ("compare", "demo") else "understudy.roles"
+    parent = "understudy" if room in ("compare", "demo", "sweep", "plan") else "understudy.roles"
     return import_module(f"{parent}.{room}.{part}")
 
 
@@ -50,13 +50,9 @@ def _config(role: str, name: str) -> Callable[[], type]:
 def _command(
     role: str, name: str, describe: str | None = None, picture: str | None = None
 ) -> Callable[[Any], Path | None]:
-    """A function of `roles.ROLE.commands`, and those of its `summary` that say what came out.
+    """A function of a room's `commands`, and those of its `summary` that say what came out.
 
-    Args:
-        role: the role.
-        name: of the function.
-        describe: of the function that puts what was made in words.
-        picture: of the function that gives the curves to draw beside it.
+    `describe` is in words, `picture` in curves; a `check` raises where it is not what was asked for.
     """
 
     def run(config: Any) -> Path | None:
@@ -73,6 +69,8 @@ def _command(
         if picture is not None:
             curves, ylabel, *options = getattr(summary, picture)(made)
             _draw(curves, made.with_suffix(".png"), ylabel, *options)
+        if isinstance(made, Path) and hasattr(summary, "check"):
+            summary.check(made)
         return made if isinstance(made, Path) else None
 
     return run
@@ -175,6 +173,7 @@ def _env_check(config: settings.EnvCheckConfig) -> None:
     print(f"{config.env}: {len(task)} training problems; keeps all rules")
 
 
+_PLANNED = {"policy": "PolicyConfig", "optimizer": "OptimizerConfig", "simulator": "StudyConfig"}
 COMMANDS: dict[str, Command] = {
     "policy train": Command(
         "Train a language model by reinforcement learning.",
@@ -285,6 +284,16 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
+    "sweep": _above("sweep", "Settings × seeds, on workers.", "SweepConfig", "run_sweep"),
+    "slurm": _above("sweep", "Print a Slurm job for a sweep.", "SlurmConfig", "make_job"),
+    **{
+        f"plan {role}": Command(
+            "What a run would take.",
+            _config(role, name),
+            _command("plan", f"plan_{role}", "describe"),
+        )
+        for role, name in _PLANNED.items()
+    },
     "demo": _above("demo", "All five roles, small and offline.", "DemoConfig", "run_demo"),
     "report": Command(
         "One page about runs: curves, answers, failures, costs.",

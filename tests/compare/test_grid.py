@@ -11,7 +11,8 @@ import pytest
 
 from tests.roles.processes import command, lines, started
 from understudy.compare.config import GridConfig, only, shrunk
-from understudy.compare.grid import folder_of, play, unfinished
+from understudy.compare.grid import folder_of, unfinished
+from understudy.compare.play import play
 from understudy.compare.roles import place
 from understudy.run.cell import slug
 from understudy.run.config import ConfigError, dump, load

@@ -14,7 +14,7 @@ from understudy.roles.teacher.grid import TeacherGrid
 from understudy.roles.world_model.grid import WorldModelGrid
 from understudy.run.cell import Cell, Part, cells
 from understudy.run.config import NAME, ConfigError, RunConfig
-from understudy.run.fields import PositiveInt, build, debug_values, flatten
+from understudy.run.fields import NonNegativeInt, PositiveInt, build, debug_values, flatten
 
 ROLES = ("policy", "teacher", "optimizer", "world_model", "simulator")
 FEW = 2
@@ -37,7 +37,12 @@ class GridConfig:
     small: bool = False
     """Give every run its role's --debug size, and take two seeds: to see that all works."""
     threads: PositiveInt = 1
-    """Of torch."""
+    """Of torch, of every run."""
+    workers: NonNegativeInt = 1
+    """Runs made at the same time, each by a process; 1: one after the other. With `ray`, 0 leaves
+    their number to the cluster."""
+    ray: str | None = None
+    """Let Ray make the runs: `local` starts it on this machine, HOST:PORT finds a cluster."""
     wait: bool = False
     """Where another process makes the same grid, wait for it instead of saying so."""
     progress: bool = True

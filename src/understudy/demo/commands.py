@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import resources
 from pathlib import Path
-from types import FrameType
 
 from understudy.compare.config import GridConfig, only
 from understudy.demo.board import Board
@@ -21,6 +18,7 @@ from understudy.demo.verdict import shown
 from understudy.report.page import write_report
 from understudy.run.config import load
 from understudy.run.errors import Stopped
+from understudy.run.executors import signals
 from understudy.run.files import write_json
 from understudy.run.info import find_runs
 
@@ -39,7 +37,7 @@ def run_demo(config: DemoConfig) -> Path:
     root = Path(config.root) / config.name
     grid = _grid(config, root)
     parts = [Part(role, replace(only(grid, role), name=role)) for role, _ in grid.parts()]
-    with Board(parts, enabled=config.progress) as board, _signals() as asked:
+    with Board(parts, enabled=config.progress) as board, signals() as asked:
         try:
             _run(parts, board, config.jobs or os.cpu_count() or 1, asked)
         finally:
@@ -91,19 +89,3 @@ def _grid(config: DemoConfig, root: Path) -> GridConfig:
         grid = load(GridConfig, [*words, "--root", str(root)])
     grid = replace(grid, small=config.small, progress=False)
     return grid if config.role == "all" else only(grid, config.role)
-
-
-@contextmanager
-def _signals() -> Generator[list[int]]:
-    """The signals that came, SIGINT and SIGTERM, for the length of a block."""
-    came: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -87,6 +87,7 @@ class OptimizerConfig:
     """Search a policy's parameters: propose, race, learn, and prove the winner on fresh episodes."""
 
     DEBUG: ClassVar[Mapping[str, Any]] = {"budget.episodes": 60, "held_out": 8}
+    MAY_CHANGE: ClassVar = ("workers", "ray")
 
     env: str = "CartPole-v1"
     """Gymnasium id of the environment; own ones: understudy/Nim-v0, -/Maze-v0, -/Pong-v0."""
@@ -120,6 +121,11 @@ class OptimizerConfig:
     where episodes of a point differ little."""
     held_out: PositiveInt = 100
     """Fresh episodes on which the winner is evaluated; they are not of the budget."""
+    workers: PositiveInt = 1
+    """Processes that play a generation's episodes; what is found does not depend on their number."""
+    ray: str | None = None
+    """Let Ray play them on so many cores: `local` starts it on this machine, HOST:PORT finds a
+    cluster."""
     ask: AskConfig = AskConfig()
     run: RunConfig = field(default_factory=RunConfig)
 

@@ -41,8 +41,10 @@ from understudy.roles.optimizer.evaluation import (
 from understudy.roles.optimizer.history import counts
 from understudy.roles.optimizer.language import REMEDIES
 from understudy.roles.optimizer.proposers import Proposer
+from understudy.roles.optimizer.scoring import SharedTask
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
+from understudy.run.executors import Executor, opened as opened_executor
 from understudy.run.files import write_json
 from understudy.run.progress import Progress
 from understudy.run.run import Run
@@ -110,7 +112,8 @@ def train(config: OptimizerConfig, run: Run, *, build: Build | None = None) -> R
     with Arena(config.env, config.env_options) as arena, ExitStack() as stack:
         if build is None:
             build = partial(build_proposer, lm=_model(config, run, stack))
-        state = _begin(config, run, arena, build, found)
+        executor = stack.enter_context(opened_executor(config.workers, config.ray))
+        state = _begin(config, run, arena, build, found, executor)
         with Progress(
             config.budget.episodes,
             f"{config.proposer} on {config.env}",
@@ -165,7 +168,12 @@ def open_model(
 
 
 def _begin(
-    config: OptimizerConfig, run: Run, arena: Arena, build: Build, found: Checkpoint | None
+    config: OptimizerConfig,
+    run: Run,
+    arena: Arena,
+    build: Build,
+    found: Checkpoint | None,
+    executor: Executor,
 ) -> State:
     """The state of a new run, or that of a checkpoint."""
     budget, trials = Budget(config.budget), Trials(run.path / "trials.jsonl")
@@ -180,7 +188,8 @@ def _begin(
         moments = measure(arena, seeds, run.seeds.generator("scaling actions"))
         budget.spend(episodes=len(seeds))
         scale, running = moments.scale(), moments if shape.running else None
-    task = Task(arena, build_policy(shape, arena, scale), running)
+    policy = build_policy(shape, arena, scale)
+    task = SharedTask(arena, policy, running, config, executor)
     state = State(task, build(config, task, budget), trials, budget)
     if found is None:
         trials.restore(0)
