@@ -1,9 +1,9 @@
 """A million decisions: collected, written, read back, learnt from. Memory and seconds of each.
 
-People of known truth take part in the low-mood study, 250 at a time, until there are a
-million decisions; they are written as one file of transitions, read back and compared, and a policy
-is learnt from them. Resident memory is the process's peak so far, over what it was with everything
-imported and a study of ten people done once.
+People of known truth take part in the low-mood study, a hundred at a time, until there are a
+million decisions; one process writes them as one file of transitions, another reads them and learns
+a policy. Resident memory is a process's peak so far, over what it was with everything imported and
+a study of ten people done once; equal sums (SHA-256) say that all was read that was written.
 
     python benchmarks/million.py [--decisions 1000000] [--steps 2000]
 """
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.transitions import offline_of
 
 STUDY = load("low-mood")
-PEOPLE = 250
+PEOPLE = 100
 T = TypeVar("T")
 
 
@@ -43,33 +44,53 @@ def main() -> None:
     parser.add_argument("--decisions", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=2000)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    learn(collect(500, 10), LearnConfig(steps=1000), np.random.default_rng(0))
-    start, rows = peak_mb(), list[dict[str, Any]]()
-
-    def timed(what: str, work: Callable[[], T]) -> T:
-        begun = time.monotonic()
-        made = work()
-        seconds = round(time.monotonic() - begun, 1)
-        rows.append({"stage": what, "wall s": seconds, "peak MB over start": peak_mb() - start})
-        print(json.dumps(rows[-1]), flush=True)
-        return made
-
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "million.npz"
-        data = timed("collect", lambda: collect(args.decisions, PEOPLE))
-        timed("write", lambda: data.save(path))
-        before = digest(data)
-        del data
-        again = timed("read", lambda: Offline.load(path))
-        print(
-            json.dumps(
-                {"decisions": len(again.actions), "people": again.n, "state": again.width,
-                 "file MB": round(path.stat().st_size / 1e6), "equal": digest(again) == before,
-                 "start MB": start}
-            )
-        )  # fmt: skip
-    timed("learn", lambda: learn(again, LearnConfig(steps=args.steps), np.random.default_rng(0)))
+        path, spawn = Path(folder) / "million.npz", multiprocessing.get_context("spawn")
+        for work, size in ((make, args.decisions), (use, args.steps)):
+            process = spawn.Process(target=work, args=(path, size))
+            process.start()
+            process.join()
+            if process.exitcode:
+                raise SystemExit(process.exitcode)
+
+
+def make(path: Path, decisions: int) -> None:
+    """The first process: collects and writes."""
+    stage = Stages()
+    data = stage("collect", lambda: collect(decisions, PEOPLE))
+    stage("write", lambda: data.save(path))
+    print(
+        json.dumps(
+            {"decisions": len(data.actions), "people": data.n, "state": data.width,
+             "file MB": round(path.stat().st_size / 1e6), "sha256": digest(data)}
+        )
+    )  # fmt: skip
+
+
+def use(path: Path, steps: int) -> None:
+    """The second: reads and learns."""
+    stage = Stages()
+    data = stage("read", lambda: Offline.load(path))
+    print(json.dumps({"sha256": digest(data)}))
+    how = LearnConfig(steps=steps)
+    stage("learn", lambda: learn(data, how, np.random.default_rng(0)))
+
+
+class Stages:
+    """Does things and says what they took."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        learn(collect(500, 10), LearnConfig(steps=1000), np.random.default_rng(0))
+        self.start = peak_mb()
+
+    def __call__(self, what: str, work: Callable[[], T]) -> T:
+        begun, cpu = time.monotonic(), time.process_time()
+        made = work()
+        seconds = [round(time.monotonic() - begun, 1), round(time.process_time() - cpu, 1)]
+        found = {"stage": what, "wall s": seconds[0], "CPU s": seconds[1]}
+        print(json.dumps({**found, "peak MB over start": peak_mb() - self.start}), flush=True)
+        return made
 
 
 def collect(decisions: int, people: int) -> Offline:
