@@ -27,8 +27,6 @@ FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.DOTALL | re.
 SPAN = re.compile(r"(?<!`)`(understudy [^`\n]+)`(?!`)")
 PROGRAMS = ("understudy ", "python ", "make ", "pip ")
 NOT_RUN = "sh not-run: "
-OF_ANOTHER = {("docs/scale.md", "text"): "sh not-run: several processes, in tests/invariance"}
-"""Fences that count as written otherwise."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,7 @@ def blocks() -> Iterator[Block]:
     for path in PAGES:
         text, page = path.read_text(), str(path.relative_to(ROOT))
         for found in FENCE.finditer(text):
-            info = OF_ANOTHER.get((page, found["info"]), found["info"])
-            yield Block(page, text.count("\n", 0, found.start()) + 1, info, found["body"])
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found["info"], found["body"])
 
 
 def spans() -> Iterator[tuple[str, str]]:
