@@ -6,7 +6,7 @@ body). Its limit is places / seconds. Told are the answers per second between th
 tenth of them, as a share of what the limit leaves when a tenth fails, and where the client's own
 limit of requests in flight stood.
 
-    python benchmarks/in_flight.py [--places 1000 300] [--seconds 8]
+    python benchmarks/in_flight.py [--places 1000 300] [--rate 80]
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ ROUNDS = 6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--places", type=int, nargs="+", default=[1000, 300])
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--rate", type=float, default=80.0, help="answers per second at the limit")
     args = parser.parse_args()
     for places in args.places:
-        print(json.dumps(measure(places, args.seconds)))
+        print(json.dumps(measure(places, places / args.rate)), flush=True)
 
 
 def measure(places: int, seconds: float) -> dict[str, object]:

@@ -133,10 +133,14 @@ class Pulse:
 class Limiter:
     """How many requests may be in flight: additive increase, multiplicative decrease.
 
-    A success adds 1 / limit; a sign of congestion takes the limit to 0.7 of itself, once per window:
+    A success adds 1 / limit, or GROWTH where that is more, so that a window of a thousand comes back
+    in a dozen round trips; a sign of congestion takes the limit to 0.7 of itself, once per window:
     requests that were already out when it shrank do not shrink it again. All share a pause when the
     server asks for one. To be used in one event loop.
     """
+
+    GROWTH = 0.03
+    """Of the limit, per round trip."""
 
     def __init__(self, max_in_flight: int):
         if max_in_flight < 1:
@@ -182,7 +186,7 @@ class Limiter:
 
     def succeeded(self) -> None:
         """An answer came: a little more at once."""
-        self.limit = min(float(self.max), self.limit + 1.0 / self.limit)
+        self.limit = min(float(self.max), self.limit + max(1.0 / self.limit, self.GROWTH))
 
     def congested(self, sent_at: float) -> None:
         """A request sent at `sent_at` met congestion: less at once."""
