@@ -69,6 +69,8 @@ def words_of(command: str) -> tuple[str, list[str]]:
     for length in (2, 1):
         if (name := " ".join(words[:length])) in COMMANDS:
             return name, words[length:]
+    if len(words) == 1 and any(name.startswith(f"{words[0]} ") for name in COMMANDS):
+        return words[0], []  # a family of commands, named
     raise ValueError(f"no command of ours: {command}")
 
 
