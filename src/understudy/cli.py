@@ -22,6 +22,8 @@ from understudy.run.config import load
 from understudy.run.errors import ConfigError, RunError, Stopped
 from understudy.types import UnderstudyError
 
+ROLES = ("policy", "teacher", "optimizer", "world_model", "simulator")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -37,8 +39,8 @@ class Command:
 
 
 def _module(room: str, part: str) -> Any:
-    """A module of a role, or of what stands above the roles."""
-    parent = "understudy" if room in ("compare", "demo", "sweep", "plan") else "understudy.roles"
+    """A module of a role, or of another room; imported here, once it is needed."""
+    parent = "understudy.roles" if room in ROLES else "understudy"
     return import_module(f"{parent}.{room}.{part}")
 
 
@@ -83,8 +85,7 @@ def _above(room: str, summary: str, config: str, run: str) -> Command:
 
 def _draw(curves: Mapping[str, Any], out: Path, ylabel: str, options: Any = None) -> None:
     """A comparison's picture."""
-    from understudy.report.curves import draw
-
+    draw = _module("report", "curves").draw
     _show(lambda: draw(curves, out, ylabel=ylabel, title=out.parent.name, **(options or {})))
 
 
@@ -98,13 +99,11 @@ def _show(picture: Callable[[], Path]) -> None:
 
 def _dreaming(config: Any) -> Path | None:
     """An agent's evaluation, and the picture of the dream that it leaves."""
-    from understudy.report.dreams import draw_dream
-    from understudy.roles.world_model.dream import load_dream
-
     made = _command("world_model", "run_eval", "describe")(config)
     if made is not None:
-        dream, out = load_dream(made), made / "media/dream.png"
-        _show(lambda: draw_dream(dream.actual, dream.dreamt, dream.seen, out))
+        dream, out = _module("world_model", "dream").load_dream(made), made / "media/dream.png"
+        draw = _module("report", "dreams").draw_dream
+        _show(lambda: draw(dream.actual, dream.dreamt, dream.seen, out))
     return made
 
 
@@ -112,9 +111,7 @@ def _dreaming(config: Any) -> Path | None:
 
 
 def _list(config: settings.ListConfig) -> None:
-    from understudy.run.info import find_runs
-
-    for run in find_runs(Path(config.root)):
+    for run in _module("run", "info").find_runs(Path(config.root)):
         if run.info is None:
             print(f"{run.path}  {run.problem}")
         else:
@@ -124,52 +121,40 @@ def _list(config: settings.ListConfig) -> None:
 
 
 def _report(config: settings.ReportConfig) -> Path:
-    from understudy.report.page import default_out, write_report
-
-    runs = [Path(run) for run in config.runs]
-    return write_report(runs, Path(config.out) if config.out else default_out(runs), config.title)
+    page, runs = _module("report", "page"), [Path(run) for run in config.runs]
+    out = Path(config.out) if config.out else page.default_out(runs)
+    return page.write_report(runs, out, config.title)
 
 
 def _view(config: settings.ViewConfig) -> None:
-    from understudy.report.serve import Viewer
-
-    with Viewer(Path(config.root), config.port) as viewer:
+    with _module("report", "serve").Viewer(Path(config.root), config.port) as viewer:
         print(f"{viewer.address}  shows the runs in {config.root}; Ctrl-C ends it", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             viewer.serve_forever()
 
 
 def _lm_check(config: settings.LMCheckConfig) -> None:
-    from understudy.lm.base import LMError
-    from understudy.lm.check import check_lm
-    from understudy.lm.open import opened
-
-    with opened(config.lm, max_usd=config.max_usd) as lm:
-        report = check_lm(lm)
+    with _module("lm", "open").opened(config.lm, max_usd=config.max_usd) as lm:
+        report = _module("lm", "check").check_lm(lm)
     for promise in report.checked:
         print(f"tried: {promise}")
     if report.problems:
-        raise LMError(f"{config.lm}: {'; '.join(report.problems)}")
+        raise _module("lm", "base").LMError(f"{config.lm}: {'; '.join(report.problems)}")
     print(f"{config.lm}: keeps all {len(report.checked)} promises")
 
 
 def _env_list(_: settings.EnvListConfig) -> None:
-    from understudy.envs.registry import names
-
     others = ("reasoning-gym/NAME", "propose/GYMNASIUM_ID", "simulate/STUDY.toml")
-    print("\n".join([*names(), *others]))
+    print("\n".join([*_module("envs", "registry").names(), *others]))
 
 
 def _env_check(config: settings.EnvCheckConfig) -> None:
-    from understudy.envs.check import check_env, check_task
-    from understudy.envs.registry import make_task
-    from understudy.envs.text_env import TextEnv
-
+    check, text_env = _module("envs", "check"), _module("envs", "text_env").TextEnv
     options = {} if config.path is None else {"path": config.path}
-    task = make_task(config.env, split="train", **options)
-    check_task(task, problems=config.problems)
+    task = _module("envs", "registry").make_task(config.env, split="train", **options)
+    check.check_task(task, problems=config.problems)
     for mode in ("whole", "stepwise"):
-        check_env(TextEnv(task, mode=mode))
+        check.check_env(text_env(task, mode=mode))
     print(f"{config.env}: {len(task)} training problems; keeps all rules")
 
 
@@ -362,12 +347,10 @@ def dispatch(args: list[str], commands: Mapping[str, Command] = COMMANDS) -> Pat
 
 def _resume(args: list[str], commands: Mapping[str, Command]) -> Path | None:
     """Calls a run's own command again, with its configuration and whatever flags are added."""
-    from understudy.run.info import read_info
-
     if not args or args[0].startswith("-"):
         raise ConfigError("resume needs a run directory: understudy resume RUN; `ls` lists runs")
     folder = Path(args[0])
-    info = read_info(folder)
+    info = _module("run", "info").read_info(folder)
     name = f"{info.role} {info.verb}"
     command = commands.get(name)
     if command is None or not command.resumable:

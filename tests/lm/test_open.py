@@ -20,6 +20,7 @@ from understudy.lm.base import (
     TrainableLM,
     Unparsed,
 )
+from understudy.lm.check import check_lm
 from understudy.lm.endpoint import EndpointLM
 from understudy.lm.fake import tiny_model
 from understudy.lm.open import open_lm, open_token_lm
@@ -308,3 +309,8 @@ def test_vllm_gets_messages_sampling_and_form(monkeypatch):
     assert asked[3]["json"]["properties"]["left"] == {"type": "integer", "minimum": 0, "maximum": 9}
     lm.chat([request("Q0", sample_index=1)])
     assert fake.asked[4][1]["seed"] != sampling[0]["seed"]
+
+
+def test_the_bundled_model_keeps_its_promises():
+    with opening.opened("pocket") as lm:
+        assert check_lm(lm).problems == ()
