@@ -162,7 +162,7 @@ def test_help_comes_from_the_docstrings(capsys: pytest.CaptureFixture[str]) -> N
         load(ToyConfig, ["--help"], prog="understudy toy train")
     text = " ".join(capsys.readouterr().out.split())
     assert "usage: understudy toy train" in text
-    for words in ("Trains a toy.", "100 % of them. [≥ 1]", "(type: int, default: 100)", "--config"):
+    for words in ("Trains a toy.", "100 % of them. [an integer ≥ 1; default 100]", "--config"):
         assert words in text
     for path, leaf in leaves(ToyConfig).items():
         assert f"--{path} " in text
