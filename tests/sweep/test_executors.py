@@ -11,7 +11,8 @@ import pytest
 
 from tests.sweep import jobs
 from understudy.run.config import ConfigError
-from understudy.run.executors import RETRIES, Died, Processes, Serial, opened, signals
+from understudy.run.executors import RETRIES, Died, Processes, Serial, signals
+from understudy.run.open_executor import opened
 
 
 def test_all_give_the_same_answers():

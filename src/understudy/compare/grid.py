@@ -12,8 +12,9 @@ from understudy.compare.table import write_table
 from understudy.run.cell import Cell
 from understudy.run.config import dump
 from understudy.run.errors import RunError
-from understudy.run.executors import Executor, opened
+from understudy.run.executors import Executor
 from understudy.run.files import on_disk, replace_file
+from understudy.run.open_executor import opened
 from understudy.run.run import locked
 
 

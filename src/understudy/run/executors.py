@@ -1,6 +1,6 @@
 """Work that falls into parts which know nothing of each other, done here, by processes, or by a cluster.
 
-    with opened(workers=2) as executor:
+    with opened(workers=2) as executor:  # run/open_executor.py
         for index, answer in executor.each(work, items):
             ...
 
@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process
 from types import FrameType, TracebackType
 from typing import Protocol, Self, TypeVar
-
-from understudy.run.errors import ConfigError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -224,23 +222,3 @@ def signals(catch: bool = True) -> Generator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def opened(workers: int = 1, ray: str | None = None) -> Executor:
-    """The executor of a command's settings.
-
-    Args:
-        workers: items done at the same time; 1 without Ray is this process. With Ray, 0 leaves their
-            number to the cluster.
-        ray: `local` starts Ray for this once, an address finds one that is there.
-
-    Raises:
-        ConfigError: Ray is not installed, or there are to be no workers.
-    """
-    if ray is not None:
-        from understudy.run.ray_tasks import RayTasks
-
-        return RayTasks(ray, workers)
-    if workers < 1:
-        raise ConfigError("workers: at least 1; 0 leaves it to Ray, and needs --ray")
-    return Serial() if workers == 1 else Processes(workers)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from understudy.compare.play import CONFIG, play_all, unfinished
 from understudy.run.config import dump
-from understudy.run.executors import Executor, opened
+from understudy.run.executors import Executor
 from understudy.run.files import on_disk, replace_file
+from understudy.run.open_executor import opened
 from understudy.run.run import locked
 from understudy.sweep.config import SlurmConfig, SweepConfig, shrunk
 from understudy.sweep.slurm import script

@@ -44,8 +44,9 @@ from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.scoring import SharedTask
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
-from understudy.run.executors import Executor, opened as opened_executor
+from understudy.run.executors import Executor
 from understudy.run.files import write_json
+from understudy.run.open_executor import opened as opened_executor
 from understudy.run.progress import Progress
 from understudy.run.run import Run
 
