@@ -7,13 +7,11 @@ from pathlib import Path
 
 from understudy.compare import play
 from understudy.compare.config import GridConfig, shrunk
-from understudy.compare.play import CONFIG, Failure, play_all
+from understudy.compare.play import Failure
 from understudy.compare.table import write_table
 from understudy.run.cell import Cell
-from understudy.run.config import dump
 from understudy.run.errors import RunError
-from understudy.run.executors import Executor
-from understudy.run.files import on_disk, replace_file
+from understudy.run.files import on_disk
 from understudy.run.open_executor import opened
 from understudy.run.run import locked
 
@@ -36,23 +34,11 @@ def run_grid(config: GridConfig) -> Path:
     with on_disk(root):
         root.mkdir(parents=True, exist_ok=True)
     with locked(root, wait=config.wait):
-        failures = _run(config, root, executor)
+        cells = config.cells(str(root))
+        failures = play.make(config, cells, root, executor, f"compare {config.name}")
         if failures:
-            raise RunError(failed(failures, len(config.cells(str(root)))))
+            raise RunError(failed(failures, len(cells)))
         return write_table(root)
-
-
-def _run(config: GridConfig, root: Path, executor: Executor) -> list[Failure]:
-    list(
-        unfinished(config, root)
-    )  # whoever has other settings there keeps the file that says which
-    with on_disk(root):
-        replace_file(root / CONFIG, dump(config).encode())
-    with executor:
-        return play_all(
-            config.cells(str(root)), root, executor,
-            label=f"compare {config.name}", threads=config.threads, progress=config.progress,
-        )  # fmt: skip
 
 
 def unfinished(config: GridConfig, root: Path) -> Iterator[Cell]:

@@ -18,11 +18,11 @@ import torch
 from understudy.compare.config import run_config
 from understudy.compare.roles import PLAY, place
 from understudy.run.cell import Cell
-from understudy.run.config import load
+from understudy.run.config import dump, load
 from understudy.run.errors import RunError, Stopped
 from understudy.run.executors import Died, Executor, Serial, never, signals
 from understudy.run.fields import flatten
-from understudy.run.files import on_disk
+from understudy.run.files import on_disk, replace_file
 from understudy.run.progress import Progress
 from understudy.run.run import FINISHED
 from understudy.types import UnderstudyError
@@ -75,6 +75,30 @@ def unfinished(cells: Iterable[Cell], root: Path) -> Iterator[Cell]:
             _check_same(path, cell.config)
         if not (path / FINISHED).is_file():
             yield cell
+
+
+def make(
+    config: Any, cells: Sequence[Cell], root: Path, executor: Executor, label: str
+) -> list[Failure]:
+    """Writes what was asked for beside its runs, and plays all that is not finished.
+
+    Args:
+        config: a grid's or a sweep's: it has `threads` and `progress`.
+        cells: its runs.
+        root: its directory, locked by the caller.
+        executor: who plays; opened and closed here.
+        label: stands before the progress.
+
+    Returns:
+        See `play_all`, which also says what is raised.
+    """
+    list(unfinished(cells, root))  # whoever has other settings there keeps the file that says which
+    with on_disk(root):
+        replace_file(root / CONFIG, dump(config).encode())
+    with executor:
+        return play_all(
+            cells, root, executor, label=label, threads=config.threads, progress=config.progress
+        )
 
 
 def play_all(
@@ -141,7 +165,7 @@ def work(task: Task) -> Ending:
         return Ending(signal=error.exit_code)
     except UnderstudyError as error:
         return Ending(" ".join(str(error).split()))
-    except Exception as error:
+    except Exception as error:  # a defect of one run stops no other; its trace is in the log
         log.exception("%s", task.path)
         return Ending(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     return Ending()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from understudy.compare.config import GridConfig, shrunk
-from understudy.compare.grid import CONFIG, folder_of, unfinished
+from understudy.compare.grid import folder_of, unfinished
+from understudy.compare.play import CONFIG
 from understudy.compare.roles import SUMMARIES, place
 from understudy.compare.table import TABLE
 from understudy.run.cell import Cell

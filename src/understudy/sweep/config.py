@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from understudy.lm.spec import parse_spec
 from understudy.roles.optimizer.config import OptimizerConfig
@@ -36,7 +36,6 @@ MODELS = ("lm", "distill", "reward.judge", "make.lm")
 SLURM_WORD = re.compile(r"[A-Za-z0-9._:@-]+")
 Scalar = bool | int | float | str
 Value = Scalar | tuple[Scalar, ...]
-P = TypeVar("P", bound="Part")
 
 
 @dataclass(frozen=True)
