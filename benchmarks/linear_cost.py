@@ -1,10 +1,12 @@
 """Time and memory of each role for N, 2N and 4N of what it is made of: is the cost linear?
 
-    python benchmarks/linear_cost.py [ROLE …]
+    python benchmarks/linear_cost.py [CASE …]
 
-A ratio is the cost of 2N, or 4N, over that of N. What is linear with a fixed part F has a ratio below
-2 and 4; what grows faster than linearly has one above. Seconds are of the processor; memory is what a
-run has at most at one time beyond what was there before.
+A ratio is the cost of 2N, or 4N, over that of N; what is linear with a fixed part has ratios below 2
+and 4. Growth leaves the fixed part out: what 4N costs beyond 2N over what 2N costs beyond N, which is
+2 where cost is linear, 4 where it is quadratic. Seconds are of the processor, the least of two runs;
+memory is what a run has at most at one time beyond what was there before. Written to
+benchmarks/results/linear_cost.json.
 """
 
 from __future__ import annotations
@@ -24,15 +26,18 @@ import torch
 from understudy.cli import main
 
 SIZES = (1, 2, 4)
-REPEATS = 1
+REPEATS = 2
+RESULTS = Path(__file__).parent / "results" / "linear_cost.json"
+# So hot that hardly an answer ends by itself.
+POLICY = "policy train --debug --passk 0 --eval_problems 1 --iterations 4 --eval_every 4 --group 4 --temperature 5"
 CASES = {
-    # So hot that hardly an answer ends by itself.
-    "policy tokens": ("policy train --debug --passk 0 --eval_problems 1 --iterations 1 --prompts 16 --group 4 --temperature 5", "--max_tokens", 64),
-    "policy answers": ("policy train --debug --passk 0 --eval_problems 1 --iterations 1 --group 4 --temperature 5 --max_tokens 64", "--prompts", 16),
-    "teacher steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000", "--steps", 1024),
-    "optimizer trials": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4", "--budget.episodes", 100),
-    "world_model steps": ("world_model train --debug --eval_episodes 1", "--steps", 200),
-    "simulator people": ("simulator generate --ask.match false --source.people 12", "--people", 1),
+    "policy, tokens of an answer": (POLICY + " --prompts 8 --max_tokens {n}", 64),
+    "policy, problems": (POLICY + " --prompts {n} --max_tokens 64", 16),
+    "teacher, environments": ("teacher train --debug --eval_episodes 2 --eval_every 1000000 --envs {n} --steps {n}000", 16),
+    "teacher, steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000 --steps {n}", 16_000),
+    "optimizer, episodes": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4 --budget.episodes {n}", 400),
+    "world model, steps": ("world_model train --debug --eval_episodes 1 --steps {n}", 400),
+    "simulator, people": ("simulator generate --ask.match false --source.people 12 --people {n}", 8),
 }  # fmt: skip
 
 
@@ -72,27 +77,29 @@ def measured(command: list[str]) -> tuple[float, float]:
     return min(s for s, _ in found), min(m for _, m in found)
 
 
-def show(name: str) -> None:
-    command, flag, size = CASES[name]
-    run([*command.split(), flag, str(size)])  # what is imported the first time is not a run's
-    found = [measured([*command.split(), flag, str(size * n)]) for n in SIZES]
+def show(name: str) -> dict[str, object]:
+    """Measures a case and prints it."""
+    command, size = CASES[name]
+    run(command.format(n=size).split())  # what is imported the first time is not a run's
+    found = [measured(command.format(n=size * n).split()) for n in SIZES]
     seconds, memory = zip(*found, strict=True)
-    print(
-        f"{name:<18} {size:>6} "
-        + " ".join(f"{s:8.2f} s" for s in seconds)
-        + "   "
-        + " ".join(f"×{s / seconds[0]:.2f}" for s in seconds[1:])
-        + "   "
-        + " ".join(f"{m:7.1f} MB" for m in memory)
-        + "   "
-        + " ".join(f"×{m / max(memory[0], 0.1):.2f}" for m in memory[1:]),
-        flush=True,
-    )
+    print(f"{name:<28} {size:>6}  {row(seconds, 's')}   {row(memory, 'MB')}", flush=True)
+    return {"N": size, "seconds": seconds, "megabytes": memory}
+
+
+def row(costs: tuple[float, ...], unit: str) -> str:
+    """Costs at N, 2N and 4N, their ratios to the first, and the growth."""
+    one, two, four = costs
+    growth = (four - two) / (two - one) if two > one else float("nan")
+    costs_text = " ".join(f"{c:7.2f}" for c in costs)
+    return f"{costs_text} {unit}  ×{two / one:.2f} ×{four / one:.2f}  growth {growth:.2f}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(f"{'':<18} {'N':>6}  at N, 2N, 4N: seconds, their ratios, memory, its ratios")
+    print(f"{'':<28} {'N':>6}  at N, 2N and 4N: seconds, ratios, growth; memory, ratios, growth")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for case in CASES:
-        if not sys.argv[1:] or case.split()[0] in sys.argv[1:]:
-            show(case)
+        if not sys.argv[1:] or case in sys.argv[1:]:
+            results[case] = show(case)
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """Batches give the returns that Gymnasium's single environments give."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from understudy.envs.base import EnvError
-from understudy.envs.control.register import make
+from understudy.envs.control.register import limit_of, make
 from understudy.envs.control.vector import Arena, Seen, flatten, play
 
 STEPPED = (
@@ -124,6 +125,23 @@ def test_bad_input_is_told_in_one_line() -> None:
         make("CartPol-v1")
     with pytest.raises(EnvError, match="env_options"):
         make("CartPole-v1", {"gravity": 1.0})
+
+
+def test_a_module_before_a_colon_is_imported_and_registers_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+gymnasium.register("Elsewhere-v0", entry_point=CartPoleEnv, max_episode_steps=7)
+"""
+    (tmp_path / "elsewhere_games.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert limit_of(make("elsewhere_games:Elsewhere-v0")) == 7
+    with pytest.raises(EnvError, match="No module named 'nowhere_games'"):
+        make("nowhere_games:Elsewhere-v0")
+    with pytest.raises(EnvError, match="did you mean Elsewhere-v0"):
+        make("elsewhere_games:Elsewhere-v9")
 
 
 def test_spaces_that_do_not_count_from_zero_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,8 @@ def make(env: str, options: Mapping[str, Any] | None = None) -> gymnasium.Env[An
     """One environment, with `max_episode_steps` of 100 where it has none of its own.
 
     Args:
-        env: a Gymnasium id, as CartPole-v1 or understudy/Nim-v0, or dmc/DOMAIN_TASK.
+        env: a Gymnasium id, as CartPole-v1 or understudy/Nim-v0, dmc/DOMAIN_TASK, or MODULE:ID where
+            importing a module is what registers the id, as popgym:popgym-RepeatFirstEasy-v0.
         options: what it is made with, as {"is_slippery": False}; `max_episode_steps` is one.
 
     Raises:
@@ -42,21 +44,33 @@ def make(env: str, options: Mapping[str, Any] | None = None) -> gymnasium.Env[An
     register()
     dmc.register(env)
     given = dict(options or {})
+    name = _registered(env)
     try:
-        spec = gymnasium.spec(env)
+        spec = gymnasium.spec(name)
         if spec.max_episode_steps is None:
             given.setdefault("max_episode_steps", LIMIT)
-        return gymnasium.make(env, disable_env_checker=True, **given)
+        return gymnasium.make(name, disable_env_checker=True, **given)
     except gymnasium.error.DependencyNotInstalled as error:
         extra = next((text for word, text in EXTRAS.items() if word in str(error).lower()), None)
         hint = f"pip install '{extra}'" if extra else "a package it needs is missing"
         raise EnvError(f"env: {env} cannot be opened ({error}); {hint}") from error
     except gymnasium.error.Error as error:
-        close = difflib.get_close_matches(env, [*gymnasium.registry], 1, 0.4)
+        close = difflib.get_close_matches(name, [*gymnasium.registry], 1, 0.4)
         hint = f"did you mean {close[0]}?" if close else "see gymnasium.pprint_registry()"
         raise EnvError(f"env: {env} cannot be opened ({error}); {hint}") from error
     except (TypeError, ValueError) as error:
         raise EnvError(f"env_options: {env} rejects {given} ({error})") from error
+
+
+def _registered(env: str) -> str:
+    """The id behind `env`, once the module before its colon, if any, is imported."""
+    module, _, name = env.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise EnvError(f"env: {env} cannot be opened ({error})") from error
+    return name
 
 
 def limit_of(env: gymnasium.Env[Any, Any]) -> int:

@@ -146,7 +146,8 @@ class WorldModelConfig:
     MAY_CHANGE: ClassVar = ("steps", "eval_episodes", "workers")
 
     env: str = "CartPole-v1"
-    """Any Gymnasium id, or dmc/DOMAIN_TASK of the DeepMind Control Suite."""
+    """Any Gymnasium id (MODULE:ID imports a module first), or dmc/DOMAIN_TASK of the DeepMind
+    Control Suite."""
     core: str = "gru"
     """The sequence core: gru, block_gru, llama, gpt2, gpt_neox, mamba, mamba2, slots, pocket or
     hf:NAME; the last two with +lora, +frozen or +random behind them."""
