@@ -41,3 +41,11 @@ def test_a_bar_on_a_terminal() -> None:
 def test_silence() -> None:
     assert _show(terminal=True, enabled=False) == ""
     assert _show(terminal=False, enabled=False) == ""
+
+
+def test_a_last_batch_past_the_total_leaves_no_time() -> None:
+    out, clock = io.StringIO(), _Clock()
+    with Progress(40, "toy", console=Console(file=out, width=120), clock=clock) as bar:
+        clock.now += 10
+        bar.update(44)
+    assert "toy 44/40  4.4 steps/s  0:00:00 left" in out.getvalue()

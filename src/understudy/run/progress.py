@@ -72,7 +72,8 @@ class Progress:
         parts: list[str] = []
         if seconds > 0 and step > self.start:
             rate = (step - self.start) / seconds
-            left = timedelta(seconds=round((self.total - step) / rate))
+            # A last batch may go past the total.
+            left = timedelta(seconds=max(0, round((self.total - step) / rate)))
             parts.append(f"{rate:.3g} steps/s  {left} left")
         parts += [f"{name} {value:.4g}" for name, value in numbers.items()]
         return "  ".join(parts)
