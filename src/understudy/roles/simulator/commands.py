@@ -42,6 +42,7 @@ from understudy.roles.simulator.offline.policies import Learned
 from understudy.roles.simulator.offline.tune import TuneConfig, tune
 from understudy.roles.simulator.train import FIDELITY, train, write_report
 from understudy.roles.simulator.transitions import offline_of
+from understudy.run.open_executor import opened as opened_executor
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
@@ -137,8 +138,11 @@ def run_study(config: StudyConfig) -> Path:
     with Run.create("simulator", study.name, config, config.run, verb="run") as run:
         if run.restore() is not None:
             return run.path
-        with opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm:
-            train(config, run, study, people, lm)
+        with (
+            opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm,
+            opened_executor(config.workers, config.ray) as executor,
+        ):
+            train(config, run, study, people, lm, executor)
         return run.path
 
 
