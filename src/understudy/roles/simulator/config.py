@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from understudy.roles.simulator.offline.config import JudgeConfig, LearnConfig
+from understudy.roles.simulator.offline.config import JudgeConfig, LearnConfig, TuneConfig
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.fields import (
     NonNegativeFloat,
@@ -163,8 +163,8 @@ class LearnPolicyConfig:
     study: str = "low-mood"
     """A shipped study, or the TOML file of another."""
     how: LearnConfig = field(default_factory=LearnConfig)
-    tune: NonNegativeInt = 0
-    """Trials of a search for learning rate, width and batch (Optuna); 0 for none."""
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    """A search for settings."""
     validation: Annotated[float, Range(low=0.05, below=1)] = 0.25
     """tune: share of the people on whom settings are chosen."""
     out: str = "policy.safetensors"
