@@ -270,6 +270,11 @@ COMMANDS: dict[str, Command] = {
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
     "sweep": _above("sweep", "Settings × seeds, on workers.", "SweepConfig", "run_sweep"),
+    "tune": Command(
+        "Search a role's settings, on workers.",
+        lambda: _module("sweep", "tune_config").TuneConfig,
+        _command("sweep", "run_tune", "describe"),
+    ),
     "slurm": _above("sweep", "Print a Slurm job for a sweep.", "SlurmConfig", "make_job"),
     **{
         f"plan {role}": Command(
