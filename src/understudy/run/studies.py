@@ -76,15 +76,19 @@ def _storage(optuna: Any, storage: str, heartbeat: bool) -> Any:
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         backend = optuna.storages.journal.JournalFileBackend(storage)
         return optuna.storages.JournalStorage(backend)
-    # Who writes a file of SQLite makes others wait; five seconds, as by default, may be too short.
-    waits = {"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None
+    options: dict[str, Any] = {}
+    if storage.startswith("sqlite"):
+        # Who writes the file makes others wait; five seconds, as by default, may be too short.
+        # No connection is kept, so none is left open.
+        pool: Any = importlib.import_module("sqlalchemy.pool")
+        options = {"connect_args": {"timeout": 60}, "poolclass": pool.NullPool}
     if not heartbeat:
-        return optuna.storages.RDBStorage(storage, engine_kwargs=waits)
+        return optuna.storages.RDBStorage(storage, engine_kwargs=options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the heartbeat
         return optuna.storages.RDBStorage(
             storage,
-            engine_kwargs=waits,
+            engine_kwargs=options,
             heartbeat_interval=HEARTBEAT_S,
             grace_period=4 * HEARTBEAT_S,
         )
