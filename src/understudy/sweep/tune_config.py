@@ -168,9 +168,10 @@ class TuneConfig:
             if isinstance(given, dict):
                 found[key] = _span(where, key, given, leaf_of(where, role, key, schema))
             else:
-                found[key] = values_of(where, role, key, given, schema)
-                for value in found[key]:
+                values = values_of(where, role, key, given, schema)
+                for value in values:
                     check_models({key: value})
+                found[key] = values
         return found
 
 
