@@ -158,7 +158,13 @@ def _env_check(config: settings.EnvCheckConfig) -> None:
     print(f"{config.env}: {len(task)} training problems; keeps all rules")
 
 
-_PLANNED = {"policy": "PolicyConfig", "optimizer": "OptimizerConfig", "simulator": "StudyConfig"}
+_PLANNED = {
+    "policy": "PolicyConfig",
+    "teacher": "TeacherConfig",
+    "optimizer": "OptimizerConfig",
+    "world_model": "WorldModelConfig",
+    "simulator": "StudyConfig",
+}
 COMMANDS: dict[str, Command] = {
     "policy train": Command(
         "Train a language model by reinforcement learning.",
