@@ -28,7 +28,7 @@ import numpy as np
 from understudy.data.transitions import Offline
 from understudy.ops.intervals import interval
 from understudy.roles.simulator.offline.config import FqeConfig, JudgeConfig
-from understudy.roles.simulator.offline.estimates import ESTIMATORS, findings
+from understudy.roles.simulator.offline.estimates import ESTIMATORS, choices, findings
 from understudy.roles.simulator.offline.fqe import fqe
 from understudy.roles.simulator.offline.gate import reasons
 from understudy.roles.simulator.offline.judge import evaluate, gather_evidence
@@ -148,7 +148,7 @@ def coverage(policy, people: int, repetitions: int, rng: np.random.Generator) ->
     hits: dict[str, list[tuple[float, float, bool, bool]]] = {name: [] for name in ESTIMATORS}
     for _ in range(repetitions):
         evidence = gather_evidence(simulate(people, rng), config, rng)
-        found = findings(policy, evidence, config, rng)
+        found = findings(choices(policy, evidence.data), evidence, config, rng)
         for name, sized in found.estimates.items():
             low, high = interval(sized.estimate, sized.values, sized.errors)
             fits = sized.effective >= config.min_effective
@@ -201,7 +201,8 @@ def gate(repetitions: int, rng: np.random.Generator) -> dict[str, float]:
         refused = 0
         for _ in range(repetitions):
             evidence = gather_evidence(draw(), how, rng)
-            refused += bool(reasons(findings(policy, evidence, how, rng), evidence, how))
+            found = findings(choices(policy, evidence.data), evidence, how, rng)
+            refused += bool(reasons(found, evidence, how))
         out[name] = refused / repetitions
     return out
 

@@ -158,7 +158,13 @@ def _env_check(config: settings.EnvCheckConfig) -> None:
     print(f"{config.env}: {len(task)} training problems; keeps all rules")
 
 
-_PLANNED = {"policy": "PolicyConfig", "optimizer": "OptimizerConfig", "simulator": "StudyConfig"}
+_PLANNED = {
+    "policy": "PolicyConfig",
+    "teacher": "TeacherConfig",
+    "optimizer": "OptimizerConfig",
+    "world_model": "WorldModelConfig",
+    "simulator": "StudyConfig",
+}
 COMMANDS: dict[str, Command] = {
     "policy train": Command(
         "Train a language model by reinforcement learning.",
@@ -270,6 +276,11 @@ COMMANDS: dict[str, Command] = {
     "compare": _above("compare", "Grids of runs, and one table.", "GridConfig", "run_compare"),
     "compare table": _above("compare", "A grid's table once more.", "TableConfig", "run_table"),
     "sweep": _above("sweep", "Settings × seeds, on workers.", "SweepConfig", "run_sweep"),
+    "tune": Command(
+        "Search a role's settings, on workers.",
+        lambda: _module("sweep", "tune_config").TuneConfig,
+        _command("sweep", "run_tune", "describe"),
+    ),
     "slurm": _above("sweep", "Print a Slurm job for a sweep.", "SlurmConfig", "make_job"),
     **{
         f"plan {role}": Command(

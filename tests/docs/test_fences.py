@@ -44,7 +44,7 @@ GIVEN = {
 """What a command may find: runs, made when one is first named."""
 SHORTER = {
     "--advice.hear": ["--envs", "2", "--eval_episodes", "2", "--advice.trial", "0"],
-    "--tune": ["--tune", "2"],
+    "--tune.trials": ["--tune.trials", "2"],
     "--people": ["--people", "3"],
     "--problems": ["--problems", "8"],
 }

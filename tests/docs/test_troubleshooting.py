@@ -22,6 +22,7 @@ FILES = {
     "train.jsonl": '{"question": "1 + 1?", "answer": "#### 2"}\n',
     "answers.jsonl": "{}\n",
     "people.csv": "who,day\n1,2\n",
+    "search.toml": "[optimizer.search]\nbatch = {low = 3, high = 1}\n",
     "study.toml": 'name = "x"\nword = "y"\n',
 }
 TRAIN = "optimizer train --proposer random --debug --run.progress false --run.name one"

@@ -4,13 +4,21 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.roles.processes import command
 from understudy.cli import main
 from understudy.lm.base import LMError
 from understudy.lm.lora import add_lora
 from understudy.lm.open import open_token_lm
-from understudy.plan.commands import plan_optimizer, plan_policy, plan_simulator, policy_memory
+from understudy.plan.commands import (
+    plan_optimizer,
+    plan_policy,
+    plan_simulator,
+    plan_teacher,
+    plan_world_model,
+    policy_memory,
+)
 from understudy.plan.estimate import body_of, priced
 from understudy.plan.summary import describe, size
 from understudy.roles.optimizer.config import OptimizerConfig
@@ -18,7 +26,10 @@ from understudy.roles.policy.config import PolicyConfig
 from understudy.roles.policy.setup import setting_of
 from understudy.roles.policy.summary import cost
 from understudy.roles.simulator.config import StudyConfig
+from understudy.roles.teacher.config import TeacherConfig
+from understudy.roles.world_model.config import WorldModelConfig
 from understudy.run.config import load
+from understudy.run.metrics import read
 
 
 def _within(planned: float, measured: float, factor: float) -> bool:
@@ -113,6 +124,86 @@ def test_a_studys_questions(tmp_path: Path):
     assert _within(plan.calls, bill["done"], 3)  # of few people; see the page for more of them
     assert _within(plan.prompt_tokens / plan.calls, bill["prompt_tokens"] / bill["done"], 1.25)
     assert bill["completion_tokens"] <= plan.completion_tokens
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--env", "ColoredDoorKey", "--steps", "1024"],
+        ["--env", "mpe/simple_spread", "--advice.hear"],
+        ["--method", "ppo", "--student.recurrent"],
+    ],
+)
+def test_a_teachers_questions_steps_and_memory(words: list[str], tmp_path: Path):
+    words = ["--debug", *words]
+    plan = plan_teacher(load(TeacherConfig, words))
+    run = _run(tmp_path, "teacher train", words)
+    assert plan.steps == read(run / "metrics.jsonl")[-1]["step"]
+    saved = run / "checkpoints" / str(plan.steps)
+    state = load_file(saved / "optimizer.safetensors")
+    steps = json.loads((saved / "state.json").read_text())
+    assert plan.updates in _numbers(steps) | {float(x) for x in state.values() if x.numel() == 1}
+    size = (saved / "student.safetensors").stat().st_size
+    assert _within(plan.memory["weights"], size, 1.01)
+    size = (saved / "optimizer.safetensors").stat().st_size
+    assert _within(plan.memory["the optimizer's two moments"], size, 1.01)
+    if "ppo" in words:
+        assert plan.lm is None
+        return
+    bill = json.loads((run / "lm/ledger.json").read_text())
+    assert _within(plan.calls, bill["done"], 1.5)
+    # The ledger has an upper bound where plans are scored: a token a byte.
+    assert bill["prompt_tokens"] / 5 < plan.prompt_tokens / plan.calls * bill["done"]
+    assert plan.prompt_tokens / plan.calls * bill["done"] <= bill["prompt_tokens"]
+    assert plan.completion_tokens == bill["completion_tokens"] == 0
+
+
+def _numbers(value: object) -> set[float]:
+    if isinstance(value, dict):
+        return {n for inner in value.values() for n in _numbers(inner)}
+    if isinstance(value, list):
+        return {n for inner in value for n in _numbers(inner)}
+    return {float(value)} if isinstance(value, int | float) else set()
+
+
+def test_a_written_answer_costs_tokens_and_samples():
+    words = ["--debug", "--lm", "openai:gpt-5-mini"]
+    one = plan_teacher(load(TeacherConfig, words))
+    many = plan_teacher(
+        load(TeacherConfig, [*words, "--advice.samples", "3", "--advice.temperature", "1"])
+    )
+    assert one.completion_tokens == 200 * one.calls > 0
+    assert many.calls == 3 * one.calls
+    assert many.usd == pytest.approx(3 * (one.usd or 0), rel=0.01)
+
+
+@pytest.mark.parametrize("words", [[], ["--core", "llama", "--envs", "2", "--version", "2023"]])
+def test_a_world_models_steps_updates_and_memory(words: list[str], tmp_path: Path):
+    words = ["--debug", *words]
+    plan = plan_world_model(load(WorldModelConfig, words))
+    run = _run(tmp_path, "world_model train", words)
+    last = read(run / "metrics.jsonl")[-1]
+    assert plan.lm is None
+    assert plan.steps == last["step"]
+    assert plan.updates == last["updates"]
+    saved = run / "checkpoints/200"
+    assert _within(plan.memory["weights"], (saved / "agent.safetensors").stat().st_size, 1.02)
+    size = (saved / "optimizer.safetensors").stat().st_size
+    assert _within(plan.memory["the optimizer's two moments"], size, 1.02)
+    kept = load_file(saved / "replay.safetensors")
+    step = sum(x.nbytes for x in kept.values()) / kept["reward"].numel()
+    assert f"a remembered step: {step:,.0f} B" in plan.notes
+    assert plan.memory["replay"] == 1024 * step * (2 if "--envs" in words else 1)
+
+
+def test_what_is_kept_for_a_gradient_grows_with_the_batch():
+    one, two = (
+        plan_world_model(load(WorldModelConfig, ["--debug", "--replay.batch", batch]))
+        for batch in ("8", "16")
+    )
+    key = "activations of a backward pass"
+    assert 1.5 < two.memory[key] / one.memory[key] < 2.05
+    assert one.memory["weights"] == two.memory["weights"]
 
 
 def test_money_follows_from_the_table_of_prices():

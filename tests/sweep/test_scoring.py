@@ -70,7 +70,9 @@ def test_a_worker_that_keeps_dying_is_said():
     with Arena(config.env) as arena:
         policy = build_policy(config.policy, arena, None)
         task = SharedTask(arena, policy, None, config, Broken())
-        with pytest.raises(Exception, match="could not be scored: its process died 3 times"):
+        with pytest.raises(
+            Exception, match="the scoring of points could not be done: its process died 3 times"
+        ):
             task.score(_points(task, 3), [1])
 
 

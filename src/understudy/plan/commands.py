@@ -13,6 +13,7 @@ from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
 from understudy.lm.spec import parse_spec
 from understudy.plan.estimate import FLOAT, Body, Estimate, Silent, body_of, priced, tokens_of
+from understudy.plan.learners import plan_teacher, plan_world_model
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
 from understudy.roles.optimizer.config import OptimizerConfig
@@ -25,6 +26,7 @@ from understudy.roles.simulator.people import LanguagePeople
 from understudy.roles.simulator.prompt import Short, Worded
 from understudy.run.seed import Seeds
 
+__all__ = ["plan_optimizer", "plan_policy", "plan_simulator", "plan_teacher", "plan_world_model"]
 PROBLEMS = 64
 """Whose questions are measured."""
 PEOPLE = 4

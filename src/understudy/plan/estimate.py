@@ -86,6 +86,10 @@ class Estimate:
     memory: Mapping[str, int] = field(default_factory=dict[str, int])
     """Bytes, by what they are for."""
     notes: Sequence[str] = ()
+    steps: int = 0
+    """Environment steps; 0 where that is not what is counted."""
+    updates: int = 0
+    """Optimizer steps; 0 where that is not what is counted."""
 
     @property
     def tokens(self) -> int:

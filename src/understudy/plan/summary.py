@@ -16,6 +16,8 @@ def describe(found: Estimate) -> str:
             f"        tokens  about {found.prompt_tokens:,} read, ≤ {found.completion_tokens:,} written",
             f"         money  {money}",
         ]
+    if found.steps:
+        lines.append(f"   environment  {found.steps:,} steps, {found.updates:,} updates")
     if found.memory:
         lines.append(f"        memory  {size(sum(found.memory.values()))}")
         lines += [f"                {size(n):>9}  {what}" for what, n in found.memory.items()]

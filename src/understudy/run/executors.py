@@ -25,6 +25,8 @@ from multiprocessing import connection, get_context, parent_process
 from types import FrameType, TracebackType
 from typing import Protocol, Self, TypeVar
 
+from understudy.run.errors import RunError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -110,6 +112,32 @@ class Serial:
         pass
 
 
+def gathered(
+    executor: Executor, work: Callable[[T], R], items: Sequence[T], what: str = "work"
+) -> list[R]:
+    """All answers, in the order of their items.
+
+    Args:
+        executor: who works; it is open.
+        work: see `Executor.each`.
+        items: what it is called with.
+        what: could not be done, where a worker dies again and again.
+
+    Raises:
+        RunError: one did.
+    """
+    found: dict[int, R] = {}
+    for index, answer in executor.each(work, items):
+        if isinstance(answer, Died):
+            raise RunError(f"workers: {what} could not be done: {answer}")
+        found[index] = answer
+    return [found[index] for index in range(len(items))]
+
+
+HERE = Serial()
+"""This process."""
+
+
 class _Lane:
     """One process. Every worker has its own pool: one that dies takes no other's item with it."""
 
@@ -148,7 +176,11 @@ class Processes:
             while todo and len(busy) < self.workers and not stop():
                 lane = self._free([lane for lane, _, _ in busy.values()])
                 index, times = todo.popleft()
-                busy[lane.submit(work, items[index])] = lane, index, times
+                try:
+                    busy[lane.submit(work, items[index])] = lane, index, times
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    self._remove(lane)
+                    todo.appendleft((index, times))
             if stop():
                 # Until they end: one that has only just begun does not listen yet.
                 for lane, _, _ in busy.values():
@@ -158,8 +190,7 @@ class Processes:
                 try:
                     answer = future.result()
                 except BrokenProcessPool:
-                    self._lanes.remove(lane)
-                    lane.close(kill=False)
+                    self._remove(lane)
                     if times < RETRIES:
                         todo.appendleft((index, times + 1))
                     else:
@@ -173,6 +204,10 @@ class Processes:
                 return lane
         self._lanes.append(_Lane())
         return self._lanes[-1]
+
+    def _remove(self, lane: _Lane) -> None:
+        self._lanes.remove(lane)
+        lane.close(kill=False)
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""What the command line runs for sweeps."""
+"""What the command line runs for sweeps and searches over settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from understudy.run.run import locked
 from understudy.sweep.config import SlurmConfig, SweepConfig, shrunk
 from understudy.sweep.slurm import script
 from understudy.sweep.table import write_table
+from understudy.sweep.tune import search
+from understudy.sweep.tune_config import TuneConfig, shrunk as smaller
 
 
 def run_sweep(config: SweepConfig) -> Path:
@@ -30,6 +32,21 @@ def run_sweep(config: SweepConfig) -> Path:
     with locked(root):
         cells = config.cells(str(root))
         return write_table(root, cells, make(config, cells, root, executor, f"sweep {config.name}"))
+
+
+def run_tune(config: TuneConfig) -> Path:
+    """Makes every trial that is not there yet; returns the table's JSON file. See `tune.search`.
+
+    Raises:
+        RunError: another process is at it, or Ray cannot be reached; and as `tune.search` says.
+        Stopped: a signal asked for it; calling the same again goes on.
+    """
+    config = smaller(config)
+    root, executor = Path(config.root) / config.name, opened(config.workers, config.ray)
+    with on_disk(root):
+        root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        return search(config, root, executor)
 
 
 def make_job(config: SlurmConfig) -> str:

@@ -207,59 +207,107 @@ def shrunk(config: SweepConfig) -> SweepConfig:
 
 def _cells(role: str, part: Any, seeds: tuple[int, ...], folder: str) -> Iterator[Cell]:
     """Every combination of a role's settings with every seed."""
-    kind = type(part.base)
-    shared, schema = flatten(part.base), leaves(kind)
-    values = {key: _values(role, key, given, schema) for key, given in part.grid.items()}
-    place = "make.study" if role == "simulator" else "env"
+    schema = leaves(type(part.base))
+    values = {
+        key: values_of(f"{role}.grid", role, key, given, schema) for key, given in part.grid.items()
+    }
     for combination in product(*values.values()):
         setting = dict(zip(values, combination, strict=True))
-        who = Contender(label({key: value for key, value in setting.items() if key != place}))
+        who = label({key: value for key, value in setting.items() if key != env_key(role)})
         for seed in seeds:
-            run = {"run.root": folder, "run.progress": False, "run.resume": None}
-            given: dict[str, Any] = {**shared, **setting, "seed": seed, **run}
-            cell = Cell(role, given[place], who, seed, None)
             try:
-                config = build(kind, {**given, "run.name": cell.name})
+                yield cell_of(role, part.base, setting, who, seed, folder)
             except ConfigError as error:
                 raise ConfigError(f"{role}.grid: {label(setting)}: {error}") from None
-            _check_models(given)
-            yield replace(cell, config=config)
+
+
+def env_key(role: str) -> str:
+    """The setting of a role that says where."""
+    return "make.study" if role == "simulator" else "env"
+
+
+def cell_of(
+    role: str, base: Any, setting: Mapping[str, Any], who: str, seed: int, folder: str
+) -> Cell:
+    """One run.
+
+    Args:
+        role: whose.
+        base: its configuration but for the setting.
+        setting: values by dotted name.
+        who: what the run is named by, besides the seed.
+        seed: of the run.
+        folder: under which its directory is made.
+
+    Raises:
+        ConfigError: the values do not go together.
+        LMError: a language model's name has none of the known forms.
+    """
+    run = {"run.root": folder, "run.progress": False, "run.resume": None}
+    given: dict[str, Any] = {**flatten(base), **setting, "seed": seed, **run}
+    cell = Cell(role, given[env_key(role)], Contender(who), seed, None)
+    config = build(type(base), {**given, "run.name": cell.name})
+    check_models(given)
+    return replace(cell, config=config)
 
 
 def label(setting: Mapping[str, Any]) -> str:
     """A combination of values, in words."""
-    texts = (f"{key}={_text(value)}" for key, value in setting.items())
+    texts = (f"{key}={value_text(value)}" for key, value in setting.items())
     return " ".join(texts) or "base"
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A setting's value, in words."""
     if isinstance(value, tuple):
-        return "+".join(_text(item) for item in value)
+        return "+".join(value_text(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _values(role: str, key: str, given: tuple[Any, ...], schema: Mapping[str, Leaf]) -> list[Any]:
-    """A setting's values as its type has them."""
-    where = f"{role}.grid: '{key}'"
+def leaf_of(where: str, role: str, key: str, schema: Mapping[str, Leaf]) -> Leaf:
+    """The field of a setting that takes several values.
+
+    Args:
+        where: the table that names it, for errors.
+        role: whose setting.
+        key: dotted.
+        schema: the role's.
+
+    Raises:
+        ConfigError: there is none, or it is not one to be varied.
+    """
     if key == "seed" or key.startswith("run."):
-        raise ConfigError(f"{where}: a sweep sets it itself; seeds = […] names the seeds")
+        raise ConfigError(f"{where}: '{key}': a sweep sets it itself; seeds = […] names the seeds")
     if key not in schema:
         close = [name for name in schema if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
         close = close or difflib.get_close_matches(key, list(schema), 1)
         hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ConfigError(f"{where}: {role} has no such setting{hint}")
-    hint, found = schema[key].hint, list[Any]()
-    for value in given:
-        try:
-            found.append(conform(value, hint))
-        except Mismatch:
-            raise ConfigError(f"{where} must be {describe(hint)}, not {value!r}") from None
+        raise ConfigError(f"{where}: '{key}': {role} has no such setting{hint}")
+    return schema[key]
+
+
+def value_of(where: str, key: str, given: Any, leaf: Leaf) -> Any:
+    """A value as its setting's type has it; `where` is the table that has it, for errors."""
+    try:
+        return conform(given, leaf.hint)
+    except Mismatch:
+        kind = describe(leaf.hint)
+        raise ConfigError(f"{where}: '{key}' must be {kind}, not {given!r}") from None
+
+
+def values_of(
+    where: str, role: str, key: str, given: tuple[Any, ...], schema: Mapping[str, Leaf]
+) -> list[Any]:
+    """A setting's values; see `leaf_of` and `value_of`."""
+    leaf = leaf_of(where, role, key, schema)
+    found = [value_of(where, key, value, leaf) for value in given]
     if not found or any(value in found[:i] for i, value in enumerate(found)):
-        raise ConfigError(f"{where}: at least one value, and none twice")
+        raise ConfigError(f"{where}: '{key}': at least one value, and none twice")
     return found
 
 
-def _check_models(given: Mapping[str, Any]) -> None:
+def check_models(given: Mapping[str, Any]) -> None:
+    """Raises LMError where a setting that names a language model has none of the known forms."""
     for key in MODELS:
         if given.get(key) is not None:
             parse_spec(given[key])  # a typo costs nothing: no run has begun

@@ -52,12 +52,12 @@ def describe(file: Path | str) -> str:
 
 
 def check(file: Path) -> None:
-    """Says where a sweep has not become what was asked for.
+    """Says where a sweep has not become what was asked for; a search may have trials that fail.
 
     Raises:
-        RunError: runs of it failed.
+        RunError: runs of a sweep failed.
     """
     found = json.loads(file.read_text(encoding="utf-8"))
-    if failed := found["failed"]:
+    if failed := found.get("failed"):
         runs = f"{len(failed)} of {found['runs']} runs failed"
         raise RunError(f"{runs}; they are named above, and the same command tries them again")

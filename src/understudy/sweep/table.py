@@ -49,7 +49,7 @@ def table(root: Path, cells: Sequence[Cell], failures: Sequence[Failure]) -> dic
         "resamples": RESAMPLES,
         "runs": len(cells),
         "failed": [asdict(failure) for failure in failures],
-        "settings": [_row(root, key, list(mine)) for key, mine in groupby(settings, key=_setting)],
+        "settings": [row(root, key, list(mine)) for key, mine in groupby(settings, key=_setting)],
     }
 
 
@@ -57,8 +57,14 @@ def _setting(cell: Cell) -> tuple[str, str, str]:
     return cell.role, cell.env, cell.contender.method
 
 
-def _row(root: Path, key: tuple[str, str, str], cells: Sequence[Cell]) -> dict[str, Any]:
-    """One setting; without a figure where none of its runs has one."""
+def row(root: Path, key: tuple[str, str, str], cells: Sequence[Cell]) -> dict[str, Any]:
+    """One setting; without a figure where none of its runs has one.
+
+    Args:
+        root: the directory of its runs.
+        key: role, environment, and the setting in words.
+        cells: its runs, one of each seed.
+    """
     role, env, setting = key
     summary, runs = SUMMARIES[role], list[dict[str, Any]]()
     unit, higher, costs = "", True, list[dict[str, float]]()

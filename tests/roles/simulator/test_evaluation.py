@@ -24,7 +24,7 @@ from benchmarks.ope_coverage import (
 
 from understudy.data.transitions import Person, gather
 from understudy.roles.simulator.offline.config import FqeConfig, JudgeConfig
-from understudy.roles.simulator.offline.estimates import cross_fitted, findings
+from understudy.roles.simulator.offline.estimates import choices, cross_fitted, findings
 from understudy.roles.simulator.offline.fqe import fqe, value_bounds
 from understudy.roles.simulator.offline.judge import gather_evidence
 from understudy.roles.simulator.offline.linear_fqe import linear_fqe
@@ -57,7 +57,7 @@ def test_the_closed_forms_agree_with_simulation():
 def test_fqe_and_dr_hit_the_exact_value(policy):
     config = JudgeConfig(gamma=GAMMA, resamples=100)
     rng = np.random.default_rng(2)
-    found = findings(policy, gather_evidence(MANY, config, rng), config, rng)
+    found = findings(choices(policy, MANY), gather_evidence(MANY, config, rng), config, rng)
     model = linear(policy, MANY)
     assert model.q(EVERY_STATE) == pytest.approx(q_values(policy.table), abs=0.2)
     for name in ("fqe", "magic") if policy is BEST else ("fqe", "dr", "magic", "wpdis"):
@@ -141,7 +141,7 @@ def test_on_policy_everybody_weighs_alike():
     data = simulate(200, np.random.default_rng(5))
     config = JudgeConfig(gamma=GAMMA, resamples=100)
     rng = np.random.default_rng(0)
-    found = findings(Behaves(), gather_evidence(data, config, rng), config, rng)
+    found = findings(choices(Behaves(), data), gather_evidence(data, config, rng), config, rng)
     returns = (data.padded(data.rewards) * GAMMA ** np.arange(24)).sum(1)
     for name in ("wpdis", "dr", "magic", "fqe"):
         assert found.estimates[name].estimate.value == pytest.approx(returns.mean(), abs=0.15)

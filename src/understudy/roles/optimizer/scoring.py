@@ -19,8 +19,7 @@ from understudy.envs.search.space import Point
 from understudy.envs.search.task import Moments, Move, Task
 from understudy.roles.optimizer.build import build_policy
 from understudy.roles.optimizer.config import OptimizerConfig, Option, PolicyShape
-from understudy.run.errors import RunError
-from understudy.run.executors import Died, Executor
+from understudy.run.executors import Executor, gathered
 from understudy.run.workers import share
 
 Scored = tuple[Played, list[tuple[Move, ...]]]
@@ -85,12 +84,8 @@ class SharedTask(Task):
             self._part(cut, seeds) if by_points else self._part(points, cut)  # pyright: ignore[reportArgumentType]
             for cut in cuts
         ]
-        found: dict[int, Scored] = {}
-        for index, answer in self._executor.each(score_part, parts):
-            if isinstance(answer, Died):
-                raise RunError(f"workers: points could not be scored: {answer}")
-            found[index] = answer
-        return _joined([found[index] for index in range(len(parts))], axis=0 if by_points else 1)
+        found = gathered(self._executor, score_part, parts, "the scoring of points")
+        return _joined(found, axis=0 if by_points else 1)
 
     def _part(self, points: Sequence[Point], seeds: Sequence[int]) -> Part:
         options = tuple(self._config.env_options.items())

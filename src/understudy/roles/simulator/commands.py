@@ -39,9 +39,10 @@ from understudy.roles.simulator.generate import (
 from understudy.roles.simulator.offline.judge import comparators, evaluate
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.policies import Learned
-from understudy.roles.simulator.offline.tune import TuneConfig, tune
+from understudy.roles.simulator.offline.tune import tune
 from understudy.roles.simulator.train import FIDELITY, train, write_report
 from understudy.roles.simulator.transitions import offline_of
+from understudy.run.open_executor import opened as opened_executor
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
@@ -99,12 +100,11 @@ def run_learn(config: LearnPolicyConfig) -> Path:
     study, seeds = load(config.study), Seeds(config.seed)
     data = merge(*(offline_of(study, read(_cohort(path), study), path) for path in config.data))
     how = config.how
-    if config.tune:
+    if config.tune.trials:
         learnt, chosen_by = data.split(seeds.generator("split"), config.validation)
-        storage = Path(config.out).with_suffix(".tuning.sqlite")
-        how = tune(
-            learnt, chosen_by, how, TuneConfig(trials=config.tune), config.seed, storage
-        ).config
+        beside = f"sqlite:///{Path(config.out).with_suffix('.tuning.sqlite')}"
+        storage = config.tune.storage or beside
+        how = tune(learnt, chosen_by, how, config.tune, config.seed, storage).config
     learn(data, how, seeds.generator("learn"), name=Path(config.out).stem).save(Path(config.out))
     return Path(config.out)
 
@@ -137,8 +137,11 @@ def run_study(config: StudyConfig) -> Path:
     with Run.create("simulator", study.name, config, config.run, verb="run") as run:
         if run.restore() is not None:
             return run.path
-        with opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm:
-            train(config, run, study, people, lm)
+        with (
+            opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm,
+            opened_executor(config.workers, config.ray) as executor,
+        ):
+            train(config, run, study, people, lm, executor)
         return run.path
 
 

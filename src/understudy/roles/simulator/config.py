@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from understudy.roles.simulator.offline.config import JudgeConfig, LearnConfig
+from understudy.roles.simulator.offline.config import JudgeConfig, LearnConfig, TuneConfig
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.fields import (
     NonNegativeFloat,
@@ -163,8 +163,8 @@ class LearnPolicyConfig:
     study: str = "low-mood"
     """A shipped study, or the TOML file of another."""
     how: LearnConfig = field(default_factory=LearnConfig)
-    tune: NonNegativeInt = 0
-    """Trials of a search for learning rate, width and batch (Optuna); 0 for none."""
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    """A search for settings."""
     validation: Annotated[float, Range(low=0.05, below=1)] = 0.25
     """tune: share of the people on whom settings are chosen."""
     out: str = "policy.safetensors"
@@ -212,6 +212,7 @@ class StudyConfig:
         "make.source.people": 24, "resamples": 20, "learn.steps": 500, "learn.target_rate": 0.02,
         "judge.resamples": 100, "judge.min_people": 4, "true_people": 50,
     }  # fmt: skip
+    MAY_CHANGE: ClassVar = ("workers", "ray")
 
     make: GenerateConfig = GenerateConfig()
     """Its run is this one's."""
@@ -227,6 +228,12 @@ class StudyConfig:
     """Resamples, splits and permutations of each kind in the fidelity reports."""
     true_people: PositiveInt = 2000
     """Where the truth is known: people that the policies are played with."""
+    workers: PositiveInt = 1
+    """Processes that do what is divided (reports, policies, judging, true values); what is found
+    does not depend on their number."""
+    ray: str | None = None
+    """Let Ray do it on so many cores: `local` starts it on this machine, HOST:PORT finds a
+    cluster."""
     run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:

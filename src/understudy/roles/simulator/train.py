@@ -9,40 +9,47 @@ seen to be right or wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from understudy.data.cohort import write_cohort
 from understudy.data.transitions import merge
 from understudy.envs.study.declare import Study
-from understudy.envs.study.policies import true_value, uniform
 from understudy.envs.study.truth import parameters
 from understudy.lm.base import ChatLM
 from understudy.ops.cohort import Cohort
-from understudy.roles.simulator.assess import Fidelity, assess
-from understudy.roles.simulator.baselines import resampled_days, simulate
+from understudy.roles.simulator.assess import Fidelity
 from understudy.roles.simulator.canaries import search_run
 from understudy.roles.simulator.cohorts import layout
 from understudy.roles.simulator.config import StudyConfig
 from understudy.roles.simulator.describe import describe
 from understudy.roles.simulator.generate import finish, generate, last_step, told_of, write_told
 from understudy.roles.simulator.offline.judge import comparators, evaluate
-from understudy.roles.simulator.offline.learn import learn
-from understudy.roles.simulator.offline.policies import Policy
+from understudy.roles.simulator.offline.policies import Learned, Policy
 from understudy.roles.simulator.offline.verdict import Verdict
+from understudy.roles.simulator.shared import Baseline, Lesson, Likeness, Worth, done
 from understudy.roles.simulator.transitions import offline_of, split
+from understudy.run.executors import HERE, Executor
 from understudy.run.files import on_disk, replace_file, write_json
 from understudy.run.run import Run
 
+BASELINES = {"markov": "markov", "copula": "copula", "resampled days": "days"}
+"""What a cohort of a model stands beside, and how it is made."""
 KNOWN, UNSEEN = "reference.csv", "test.csv"
 FIDELITY, VERDICT, TRUTH = "fidelity.json", "verdict.json", "truth.json"
 PEOPLE = "language model"
 
 
-def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatLM) -> None:
+def train(
+    config: StudyConfig,
+    run: Run,
+    study: Study,
+    people: Cohort,
+    lm: ChatLM,
+    executor: Executor = HERE,
+) -> None:
     """Everything above, written to the run's directory.
 
     Args:
@@ -51,6 +58,7 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
         study: what the people take part in.
         people: the real ones, or those of known truth.
         lm: who plays.
+        executor: who does what can be divided (see `shared`); nothing depends on it.
     """
     known, unseen = split(people, config.test, run.seeds.generator("split"))
     for name, part in ((KNOWN, known), (UNSEEN, unseen)):
@@ -60,68 +68,60 @@ def train(config: StudyConfig, run: Run, study: Study, people: Cohort, lm: ChatL
     made = generate(replace(config.make, seed=config.seed), study, told, lm, run)
     if made is None:
         return
-    others = {
-        how: simulate(
-            study,
-            told,
-            how,
-            uniform(study),
-            config.make.people,
-            run.seeds.generator("baseline", how),
-        )
-        for how in ("markov", "copula")
-    }
-    others["resampled days"] = resampled_days(
-        study, known, config.make.people, run.seeds.generator("baseline", "days")
-    )
-    reports = {
-        name: assess(known, cohort, study, run.seeds.generator("assess", name),
-                     margin=config.margin, n=config.resamples)
-        for name, cohort in {PEOPLE: made, **others}.items()
-    }  # fmt: skip
+    cohorts: dict[str, Cohort | Baseline] = {PEOPLE: made}
+    for name, how in BASELINES.items():
+        cohorts[name] = Baseline(study, known, told, how, config.make.people, run.seeds)
+    likenesses = [
+        Likeness(study, known, cohort, name, run.seeds, config.margin, config.resamples)
+        for name, cohort in cohorts.items()
+    ]
+    lessons = _lessons(config, run, study, known, made)
+    answers = done(executor, [*lessons, *likenesses])
+    policies = [Learned.load(file) for file in answers[: len(lessons)]]
+    reports: dict[str, Fidelity] = dict(zip(cohorts, answers[len(lessons) :], strict=True))
     if canaries is not None:
         rng = run.seeds.generator("canary search")
         reports[PEOPLE].leaks.update(search_run(study, canaries, run.path, made, rng))
-    policies = _learn(config, run, study, known, made)
     test = offline_of(study, unseen, "original")
     names = [action.name for action in study.actions]
     judged: list[Policy] = [*policies, *comparators(test, names)]
-    verdict = evaluate(test, judged, config.judge, run.seeds.generator("judge"))
-    truth = _truth(config, run, study, judged)
+    verdict = evaluate(test, judged, config.judge, run.seeds.generator("judge"), executor)
+    truth = _truth(config, run, study, judged, executor)
     _write(run, reports, verdict, truth)
     values = {f"value/{j.name}": j.values[verdict.primary].value for j in verdict.policies}
     finish(run, last_step(study, config.make), values)
 
 
-def _learn(
+def _lessons(
     config: StudyConfig, run: Run, study: Study, known: Cohort, made: Cohort
-) -> list[Policy]:
+) -> list[Lesson]:
     """Policies from the people themselves, from the cohort, and from both."""
     original, synthetic = offline_of(study, known, "original"), offline_of(study, made, "synthetic")
     sets = {"original": original, "synthetic": synthetic, "merged": merge(original, synthetic)}
-    found: list[Policy] = []
-    for name, data in sets.items():
-        policy = learn(data, config.learn, run.seeds.generator("learn", name), name=name)
-        policy.save(run.path / f"policy-{name}.safetensors")
-        found.append(policy)
-    return found
+    return [
+        Lesson(data, config.learn, name, run.seeds, _file(run, name)) for name, data in sets.items()
+    ]
+
+
+def _file(run: Run, name: str) -> Path:
+    return run.path / f"policy-{name}.safetensors"
 
 
 def _truth(
-    config: StudyConfig, run: Run, study: Study, policies: list[Policy]
+    config: StudyConfig, run: Run, study: Study, policies: Sequence[Policy], executor: Executor
 ) -> dict[str, tuple[float, float]] | None:
     """What each policy is worth, where that can be known: value and standard error."""
     if config.make.source.data is not None:
         return None
     given = parameters(config.make.source.truth)
-    seed = run.seeds.integer("true value")
-    return {
-        policy.name: true_value(
-            study, given, policy.probabilities, config.true_people, np.random.default_rng(seed),
-            config.judge.gamma,
+    worths = [
+        Worth(
+            study, given, _file(run, policy.name) if isinstance(policy, Learned) else policy,
+            config.true_people, config.judge.gamma, run.seeds,
         )
         for policy in policies
-    }  # fmt: skip
+    ]  # fmt: skip
+    return dict(zip((policy.name for policy in policies), done(executor, worths), strict=True))
 
 
 def _write(

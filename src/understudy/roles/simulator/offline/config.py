@@ -159,3 +159,41 @@ class JudgeConfig:
         require("clip_propensity", self.clip_propensity, 0, 0.5, open_low=True)
         if self.reward_range is not None and not self.reward_range[0] < self.reward_range[1]:
             raise OfflineError(f"reward_range is {self.reward_range}; the first must be less")
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """A search for learning rate, width and batch of `LearnConfig` (and CQL's penalty), by Optuna."""
+
+    trials: int = 0
+    """In all, those of earlier runs and of others who share the storage included; 0: no search."""
+    storage: str | None = None
+    """Where trials are kept: sqlite:///FILE or another database's URL, or the path of a journal;
+    by default a SQLite file beside the policy. The same command, given to several processes or
+    machines with one storage, has them search together."""
+    checks: int = 5
+    """How often a trial is looked at on its way, and may be pruned."""
+    startup: int = 10
+    """Random trials before TPE, and before any is pruned."""
+    learning_rate: tuple[float, float] = (1e-4, 1e-2)
+    """Searched by its logarithm."""
+    hidden: tuple[int, ...] = (32, 64, 128)
+    """Widths."""
+    batch: tuple[int, ...] = (32, 64, 128)
+    """Transitions per step."""
+    alpha: tuple[float, float] = (0.1, 10.0)
+    """Weight of CQL's penalty, searched by its logarithm."""
+    ridge: float = 1e-3
+    """Of the FQE that scores."""
+
+    def __post_init__(self) -> None:
+        """Raises OfflineError for settings that make no sense."""
+        require("trials", self.trials, 0, 10**6)
+        require("checks", self.checks, 1, 1000)
+        for name in ("learning_rate", "alpha"):
+            low, high = getattr(self, name)
+            if not 0 < low < high:
+                raise OfflineError(f"{name} is searched from {low} to {high}; 0 < first < second")
+        for name in ("hidden", "batch"):
+            if not getattr(self, name):
+                raise OfflineError(f"{name} is searched among nothing; at least one value")

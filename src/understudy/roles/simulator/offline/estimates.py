@@ -56,26 +56,36 @@ class Sized:
 
 
 @dataclass(frozen=True, eq=False)
-class Findings:
-    """Everything found of one policy."""
+class Choices:
+    """What a policy would choose where these people were."""
 
-    policy: Policy
+    name: str
     shares: Floats
     """π(a|s) at the decisions [N, K]."""
     following: Floats
     """π(a|s') at what followed [N, K]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings(Choices):
+    """Everything found of one policy."""
+
     estimates: dict[str, Sized]
     outside: float
     """Share of decisions whose modelled value is outside the bounds, by more than a tenth of them."""
 
 
+def choices(policy: Policy, data: Offline) -> Choices:
+    """All that is asked of a policy itself."""
+    states, after = policy.probabilities(data.states), policy.probabilities(data.next_states)
+    return Choices(policy.name, states, after)
+
+
 def findings(
-    policy: Policy, evidence: Evidence, config: JudgeConfig, rng: np.random.Generator
+    chosen: Choices, evidence: Evidence, config: JudgeConfig, rng: np.random.Generator
 ) -> Findings:
     """All estimators of one policy."""
-    data = evidence.data
-    shares = policy.probabilities(data.states)
-    following = policy.probabilities(data.next_states)
+    data, shares, following = evidence.data, chosen.shares, chosen.following
     whole = linear_fqe(
         data, shares, following,
         gamma=config.gamma, ridge=config.ridge, quadratic=config.features == "quadratic",
@@ -87,7 +97,7 @@ def findings(
     low, high = evidence.bounds
     slack = (high - low) / 10
     outside = float(((value < low - slack) | (value > high + slack)).mean())
-    return Findings(policy, shares, following, estimates, outside)
+    return Findings(chosen.name, shares, following, estimates, outside)
 
 
 def _by_ratios(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -19,8 +20,10 @@ from understudy.ops.stats import holm
 from understudy.roles.simulator.offline.config import JudgeConfig, OfflineError
 from understudy.roles.simulator.offline.estimates import (
     ESTIMATORS,
+    Choices,
     Evidence,
     Findings,
+    choices,
     findings,
     support,
 )
@@ -35,6 +38,7 @@ from understudy.roles.simulator.offline.verdict import (
     Value,
     Verdict,
 )
+from understudy.run.executors import HERE, Executor, gathered
 
 
 def comparators(data: Offline, names: Sequence[str] = ()) -> list[Policy]:
@@ -50,7 +54,11 @@ def comparators(data: Offline, names: Sequence[str] = ()) -> list[Policy]:
 
 
 def evaluate(
-    data: Offline, policies: Sequence[Policy], config: JudgeConfig, rng: np.random.Generator
+    data: Offline,
+    policies: Sequence[Policy],
+    config: JudgeConfig,
+    rng: np.random.Generator,
+    executor: Executor = HERE,
 ) -> Verdict:
     """Judges policies by people that none of them was learnt from.
 
@@ -62,6 +70,7 @@ def evaluate(
         policies: of different names.
         config: how.
         rng: of folds and resamples.
+        executor: who works, a policy at a time; the verdict does not depend on it.
 
     Raises:
         OfflineError: no policies, two of one name, one that gives no probabilities of these
@@ -69,7 +78,12 @@ def evaluate(
     """
     _check(data, policies)
     evidence = gather_evidence(data, config, rng)
-    found = [findings(policy, evidence, config, rng) for policy in policies]
+    # A stream for each policy, so that none depends on who was judged before it.
+    cases = [
+        _Case(choices(policy, data), evidence, config, own)
+        for policy, own in zip(policies, rng.spawn(len(policies)), strict=True)
+    ]
+    found = gathered(executor, _findings, cases, "the judging of policies")
     networks = _networks(found, evidence, config, rng)
     judged = [_judgement(f, evidence, config, n) for f, n in zip(found, networks, strict=True)]
     supported = [f for f, j in zip(found, judged, strict=True) if j.supported]
@@ -82,6 +96,20 @@ def evaluate(
         policies=tuple(judged),
         comparisons=tuple(_compare(supported, data.n, config, rng)),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A policy, with all that another process needs to judge it."""
+
+    chosen: Choices
+    evidence: Evidence
+    config: JudgeConfig
+    rng: np.random.Generator
+
+
+def _findings(case: _Case) -> Findings:
+    return findings(case.chosen, case.evidence, case.config, case.rng)
 
 
 def gather_evidence(data: Offline, config: JudgeConfig, rng: np.random.Generator) -> Evidence:
@@ -158,7 +186,7 @@ def _judgement(
         )
     why = reasons(found, evidence, config)
     return Judgement(
-        name=found.policy.name,
+        name=found.name,
         values=values,
         network=network,
         unsupported=support(found, evidence, config),
@@ -181,8 +209,8 @@ def _compare(
     p = np.array([p_value(d, counts) for d in differences])
     return [
         Comparison(
-            first=a.policy.name,
-            second=b.policy.name,
+            first=a.name,
+            second=b.name,
             difference=d.value,
             error=d.error,
             p=float(raw),

@@ -1,53 +1,30 @@
 """Settings of offline learning by Optuna: chosen by validation people, never by those who judge.
 
-Optuna is an extra (`pip install understudy[optuna]`). A study lies in a SQLite file and goes on where
-it stopped: trials that were finished are not repeated.
+A study lies in a storage (`run.studies`) and goes on where it stopped: trials that were finished are
+not repeated. Several processes and machines that are given the same people, settings and storage do
+its trials together, each until there are as many as are wanted; then there may be as many more as
+there are other processes, and which trials there were depends on who was quick. A process that died
+leaves a trial behind that nobody waits for.
 """
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from understudy.data.transitions import Offline
-from understudy.roles.simulator.offline.config import LearnConfig, OfflineError, require
+from understudy.roles.simulator.offline.config import LearnConfig, OfflineError, TuneConfig
 from understudy.roles.simulator.offline.learn import learn
 from understudy.roles.simulator.offline.linear_fqe import linear_fqe
 from understudy.roles.simulator.offline.policies import Learned
 from understudy.run.seed import Seeds
+from understudy.run.studies import opened_study, optuna_or_error
 
-
-@dataclass(frozen=True)
-class TuneConfig:
-    """A search for the settings of `LearnConfig`."""
-
-    trials: int = 50
-    """In all, those of earlier runs of the same storage included."""
-    checks: int = 5
-    """How often a trial is looked at on its way, and may be pruned."""
-    startup: int = 10
-    """Random trials before TPE, and before any is pruned."""
-    learning_rate: tuple[float, float] = (1e-4, 1e-2)
-    """Searched by its logarithm."""
-    hidden: tuple[int, ...] = (32, 64, 128)
-    """Widths."""
-    batch: tuple[int, ...] = (32, 64, 128)
-    """Transitions per step."""
-    alpha: tuple[float, float] = (0.1, 10.0)
-    """Weight of CQL's penalty, searched by its logarithm."""
-    ridge: float = 1e-3
-    """Of the FQE that scores."""
-
-    def __post_init__(self) -> None:
-        """Raises OfflineError for settings that make no sense."""
-        require("trials", self.trials, 1, 10**6)
-        require("checks", self.checks, 1, 1000)
-        for name in ("learning_rate", "alpha"):
-            low, high = getattr(self, name)
-            if not 0 < low < high:
-                raise OfflineError(f"{name} is searched from {low} to {high}; 0 < first < second")
+PROBLEM = "problem"
+"""The attribute of a trial that says why it failed."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +35,7 @@ class Tuned:
     score: float
     """On the validation people: the best of many, so not what the policy is worth."""
     trials: int
-    """Finished or pruned."""
+    """Finished or pruned, those of others who share the storage included."""
 
 
 def tune(
@@ -67,7 +44,7 @@ def tune(
     base: LearnConfig,
     config: TuneConfig,
     seed: int,
-    storage: Path,
+    storage: str,
 ) -> Tuned:
     """Searches settings by the FQE value of the last policy of each training.
 
@@ -75,35 +52,27 @@ def tune(
         train: people who are learnt from.
         validation: people who choose; nobody of `train`, nor of those who judge later.
         base: what is not searched.
-        config: the search.
-        seed: of everything; a resumed search goes on with fresh trials.
-        storage: the SQLite file, made if it is not there.
+        config: the search; its `storage` is not looked at.
+        seed: of everything: what a trial draws follows from it, its number and the trials before.
+        storage: see `run.studies.opened_study`.
 
     Raises:
-        OfflineError: Optuna is not installed, or a person is in both sets.
+        OfflineError: a person is in both sets, or no setting could be learnt with.
+        RunError: Optuna is not installed, or the storage cannot be opened.
     """
     both = sorted(set(train.persons) & set(validation.persons))
     if both:
         raise OfflineError(f"{both[0]!r} is both learnt from and chosen by; split by person")
-    try:
-        optuna: Any = importlib.import_module("optuna")
-    except ImportError:
-        raise OfflineError("tuning needs Optuna: pip install understudy[optuna]") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = f"sqlite:///{storage}"
-    study: Any = optuna.create_study(
-        study_name=f"{base.method}-{base.gamma}",
-        storage=url,
-        load_if_exists=True,
-        direction="maximize",
-        pruner=optuna.pruners.MedianPruner(config.startup, n_warmup_steps=base.steps // 5),
-    )
-    done = _finished(study)
-    # Where a search goes on, TPE draws from a stream of its own: not the first trials once more.
-    sampler_seed = Seeds(seed).integer("tpe", done) % 2**32
-    study.sampler = optuna.samplers.TPESampler(seed=sampler_seed, n_startup_trials=config.startup)
+    optuna = optuna_or_error()
+    name = f"{base.method}-{base.gamma}-{_digest(train, validation, base, config)}"
+    study = opened_study(storage, name, heartbeat=True)
+    study.pruner = optuna.pruners.MedianPruner(config.startup, n_warmup_steps=base.steps // 5)
 
     def objective(trial: Any) -> float:
+        # A stream for each trial, so that no two processes try the same.
+        study.sampler = optuna.samplers.TPESampler(
+            seed=Seeds(seed).integer("tpe", trial.number) % 2**32, n_startup_trials=config.startup
+        )
         chosen = _suggest(trial, base, config)
         rng = Seeds(seed).generator("trial", trial.number)
 
@@ -113,13 +82,21 @@ def tune(
                 raise optuna.TrialPruned
 
         every = max(1, base.steps // config.checks)
-        policy = learn(train, chosen, rng, every=every, progress=look)
+        try:
+            policy = learn(train, chosen, rng, every=every, progress=look)
+        except OfflineError as error:
+            trial.set_user_attr(PROBLEM, str(error))
+            raise
         return score(policy, validation, chosen.gamma, config.ridge)
 
-    if done < config.trials:
-        study.optimize(objective, n_trials=config.trials - done)
+    while len(_finished(study)) < config.trials:
+        study.optimize(objective, n_trials=1, catch=(OfflineError,))
+    done = _finished(study)
+    if not any(trial.state.name == "COMPLETE" for trial in done):
+        why = next((t.user_attrs[PROBLEM] for t in done if PROBLEM in t.user_attrs), "all pruned")
+        raise OfflineError(f"none of {len(done)} settings came to an end; the first: {why}")
     best = study.best_trial
-    return Tuned(_chosen(best.params, base), float(best.value), _finished(study))
+    return Tuned(_chosen(best.params, base), float(best.value), len(done))
 
 
 def score(policy: Learned, people: Offline, gamma: float, ridge: float) -> float:
@@ -133,8 +110,21 @@ def score(policy: Learned, people: Offline, gamma: float, ridge: float) -> float
     ).estimate.value
 
 
-def _finished(study: Any) -> int:
-    return sum(trial.state.is_finished() for trial in study.trials)
+def _finished(study: Any) -> list[Any]:
+    """Trials that came to an end; one whose process died did not."""
+    ends = ("COMPLETE", "PRUNED")
+    return [t for t in study.trials if t.state.name in ends or PROBLEM in t.user_attrs]
+
+
+def _digest(train: Offline, validation: Offline, base: LearnConfig, config: TuneConfig) -> str:
+    """Of what a trial's value depends on: others in the same storage are other studies."""
+    total = hashlib.sha256()
+    for data in (train, validation):
+        for array in (data.states, data.actions, data.rewards, data.lengths):
+            total.update(np.ascontiguousarray(array).tobytes())
+    search = replace(config, trials=0, storage=None)
+    total.update(repr((base, search)).encode())
+    return total.hexdigest()[:8]
 
 
 def _suggest(trial: Any, base: LearnConfig, config: TuneConfig) -> LearnConfig:
