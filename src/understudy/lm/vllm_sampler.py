@@ -220,9 +220,14 @@ class VllmSampler:
             answer = output.outputs[0]
             tokens = [int(token) for token in answer.token_ids]
             if not tokens:
-                raise LMError(f"row {row.index}: vLLM ended without a token ({answer.finish_reason})")
+                raise LMError(
+                    f"row {row.index}: vLLM ended without a token ({answer.finish_reason})"
+                )
             found = [held[t].logprob for held, t in zip(answer.logprobs, tokens, strict=True)]
-            yield [(t, 0.0 if sampling.temperature == 0 else p) for t, p in zip(tokens, found, strict=True)]
+            yield [
+                (t, 0.0 if sampling.temperature == 0 else p)
+                for t, p in zip(tokens, found, strict=True)
+            ]
 
 
 def _take(row: Row, drawn: Sequence[tuple[int, float]], watch: Watch) -> None:
