@@ -23,7 +23,7 @@ from tests.roles.same import assert_same
 from understudy.cli import main
 from understudy.envs.text_env import TextEnv
 from understudy.envs.word_problems import WordProblems
-from understudy.lm.base import Sampling
+from understudy.lm.base import LMError, Sampling
 from understudy.lm.fake import tiny_model
 from understudy.lm.open import open_token_lm
 from understudy.lm.vllm_sampler import VllmSampler
@@ -83,7 +83,7 @@ def test_log_probabilities_are_ours_and_the_calculator_writes(both, temperature)
     assert off.max() < 1e-3
     rows = [e for group in episodes for e in group]
     written = [e for e in rows if not all(e.tokens.sampled)]
-    assert len(written) > 20
+    assert len(written) > 3
     for e in rows:
         assert lm.decode(e.tokens.ids) == e.info["text"]
 
@@ -100,8 +100,8 @@ def test_greedy_answers_are_ours(both):
 
 def test_truncated_distributions_are_reported_as_ours(both):
     lm, sampler = both
-    prompt = lm.encode("Tom has 3 ")
-    sampling = Sampling(max_tokens=1, top_k=5, top_p=0.9, temperature=1.5, seed=2)
+    prompt = lm.encode("Tom has ")
+    sampling = Sampling(max_tokens=1, top_k=5, top_p=0.9, temperature=2.0, seed=2)
     (group,) = sampler.sample([prompt], sampling, copies=400)
     (mine,) = lm.sample([prompt], sampling, copies=400)
     found, known = ({c.ids: c.logprobs[0] for c in rows} for rows in (group, mine))
@@ -109,6 +109,11 @@ def test_truncated_distributions_are_reported_as_ours(both):
     assert found.keys() == known.keys()
     for ids, logprob in found.items():
         assert logprob == pytest.approx(known[ids], abs=1e-4)
+
+
+def test_what_vllm_refuses_is_one_line(both):
+    with pytest.raises(LMError, match=r"vLLM refuses to sample: temperature must be in \[0, 2\]"):
+        both[1].sample([[7]], Sampling(temperature=4.0))
 
 
 def test_tokens_are_drawn_with_their_probabilities(both):

@@ -253,6 +253,16 @@ def test_what_the_own_model_refuses_it_refuses(vllm):
         sampler.sample([[7]], Sampling())
 
 
+def test_what_vllm_refuses_is_one_line(vllm):
+    def refuse(**options):
+        raise ValueError("temperature must be in [0, 2],\ngot 4.0")
+
+    sampler = synced(tiny_model())
+    vllm.SamplingParams = refuse
+    with pytest.raises(LMError, match=r"vLLM refuses to sample: temperature .*, got 4.0$"):
+        sampler.sample([[7]], Sampling(temperature=4.0))
+
+
 def test_it_is_the_models_codec(vllm):
     lm = tiny_model()
     sampler = VllmSampler(lm)

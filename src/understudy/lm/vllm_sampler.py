@@ -198,24 +198,27 @@ class VllmSampler:
     ) -> Iterator[list[tuple[int, float]]]:
         """What the engine draws next for each row: tokens and log-probabilities, one at least."""
         sampling = job.sampling
-        prompts = [[*job.prompts[row.index // job.copies], *row.ids] for row in rows]
-        params = [
-            self._vllm.SamplingParams(
-                max_tokens=row.limit - len(row.ids),
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                seed=_seed(sampling.seed, keys[row.index], len(row.ids)),
-                stop_token_ids=pauses,
-                ignore_eos=True,  # it is among those
-                detokenize=False,
-                logprobs=0,  # the drawn token's alone
-            )
-            for row in rows
+        prompts = [
+            {"prompt_token_ids": [*job.prompts[row.index // job.copies], *row.ids]} for row in rows
         ]
-        outputs = self._engine.generate(
-            [{"prompt_token_ids": ids} for ids in prompts], params, use_tqdm=False
-        )
+        try:
+            params = [
+                self._vllm.SamplingParams(
+                    max_tokens=row.limit - len(row.ids),
+                    temperature=sampling.temperature,
+                    top_p=sampling.top_p,
+                    top_k=sampling.top_k,
+                    seed=_seed(sampling.seed, keys[row.index], len(row.ids)),
+                    stop_token_ids=pauses,
+                    ignore_eos=True,  # it is among those
+                    detokenize=False,
+                    logprobs=0,  # the drawn token's alone
+                )
+                for row in rows
+            ]
+            outputs = self._engine.generate(prompts, params, use_tqdm=False)
+        except ValueError as error:
+            raise LMError(f"vLLM refuses to sample: {_line(error)}") from error
         for row, output in zip(rows, outputs, strict=True):
             answer = output.outputs[0]
             tokens = [int(token) for token in answer.token_ids]
