@@ -84,7 +84,7 @@ class VllmSampler:
                     logprobs_mode="processed_logprobs",
                     **options,
                 )
-            except (ValueError, RuntimeError) as error:
+            except (RuntimeError, *_refusals(vllm)) as error:
                 raise LMError(f"vLLM cannot run the model: {_line(error)}") from error
         self._awake = True
 
@@ -217,7 +217,7 @@ class VllmSampler:
                 for row in rows
             ]
             outputs = self._engine.generate(prompts, params, use_tqdm=False)
-        except ValueError as error:
+        except _refusals(self._vllm) as error:
             raise LMError(f"vLLM refuses to sample: {_line(error)}") from error
         for row, output in zip(rows, outputs, strict=True):
             answer = output.outputs[0]
@@ -269,6 +269,11 @@ def _compared(model: nn.Module, weights: Any) -> tuple[int, list[str]]:
             same += equal
             other += [] if equal else [name]
     return same, other
+
+
+def _refusals(vllm: Any) -> tuple[type[Exception], ...]:
+    """What vLLM raises for what it cannot do: newer versions a class of their own."""
+    return ValueError, getattr(getattr(vllm, "exceptions", None), "VLLMError", ValueError)
 
 
 def _line(error: Exception) -> str:
