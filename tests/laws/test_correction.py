@@ -131,7 +131,8 @@ def test_near_the_engine_the_tokens_weight_takes_away_most_of_a_tokens_own_error
             )
     means = {level: sum(values) / 20 for level, values in errors.items()}
     assert means["sequence"] < 1e-9
-    assert means["token"] < 0.6 * means["none"], means
+    assert means["none"] == pytest.approx(0.29, abs=0.02)  # as docs/scale.md has it
+    assert means["token"] == pytest.approx(0.042, abs=0.005)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

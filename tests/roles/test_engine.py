@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.docs.pages import ROOT
 from tests.lm.vllm_stand_in import Engine, StandIn
 from tests.roles.processes import arguments, path, prepare
 from tests.roles.same import assert_same
@@ -64,6 +65,9 @@ def test_a_run_by_vllm_is_on_policy_throughout(
     assert main(arguments(folder, case, own, 5)) == 0
     plain = read(path(folder, own) / "metrics.jsonl")
     assert not any(set(NEW) & row.keys() for row in plain)
+    assert rows[1].keys() - plain[1].keys() == set(NEW)
+    page = (ROOT / "docs/roles/policy.md").read_text()
+    assert all(f"`{metric}`" in page for metric in NEW)
     assert plain[0]["test/accuracy"] == rows[0]["test/accuracy"]  # greedy, by the same weights
 
 
