@@ -5,12 +5,14 @@ import os
 import re
 import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.lm.vllm_stand_in import StandIn
 from understudy.cli import main
 from understudy.roles.policy import train as policy_train
 from understudy.run.run import Run
@@ -68,6 +70,19 @@ def _half(monkeypatch: pytest.MonkeyPatch) -> str:
     return "policy train --debug --iterations 1 --eval_problems 2 --passk 0 --run.progress false"
 
 
+def _hot(monkeypatch: pytest.MonkeyPatch) -> str:
+    module = StandIn()
+    module.temper = 2.0
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.distributed", module)
+    return _half(monkeypatch) + " --sampler.engine vllm"
+
+
+def _without_vllm(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    return "policy train --sampler.engine vllm"
+
+
 SCENES: dict[str, Callable[[pytest.MonkeyPatch], str]] = {
     "a name twice": _twice,
     "two at once": _two_at_once,
@@ -75,6 +90,8 @@ SCENES: dict[str, Callable[[pytest.MonkeyPatch], str]] = {
     "no whole checkpoint": _damaged,
     "Ctrl-C": _interrupted,
     "a model that disagrees with itself": _half,
+    "vLLM draws otherwise": _hot,
+    "vLLM is not there": _without_vllm,
 }
 
 

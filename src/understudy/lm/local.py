@@ -20,7 +20,7 @@ from understudy.lm.codec import TokenizerCodec
 from understudy.lm.decoder import LlamaDecoder, fold
 from understudy.lm.generate import TransformersDecoder, completion_logits
 from understudy.lm.llama import Batch, completion_hidden, why_not
-from understudy.lm.lora import add_lora, effective, load_lora
+from understudy.lm.lora import add_lora, effective, load_lora, merged
 from understudy.lm.matmul import linear
 from understudy.lm.sampler import Decoder, Job, TokenMasker, generate
 from understudy.types import Message
@@ -164,12 +164,28 @@ class LocalLM:
         Raises:
             LMError: a prompt is empty or fills the context, or the options make no sense.
         """
+        job = self.job(prompts, sampling, copies, triggers, react, row_keys, masker)
+        return generate(self._decoder(), job) if prompts else []
+
+    def job(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        copies: int = 1,
+        triggers: tuple[str, ...] = (),
+        react: React | None = None,
+        row_keys: Sequence[int] | None = None,
+        masker: TokenMasker | None = None,
+    ) -> Job:
+        """What `sample` is asked for, whoever draws the tokens.
+
+        Raises:
+            LMError: as `sample`.
+        """
         _check_sampling(sampling, copies, triggers)
         if row_keys is not None and len(row_keys) != len(prompts) * copies:
             raise LMError(f"{len(row_keys)} row keys for {len(prompts) * copies} rows")
-        if not prompts:
-            return []
-        job = Job(
+        return Job(
             prompts=prompts,
             copies=copies,
             limits=[self._limit(u, p, sampling.max_tokens) for u, p in enumerate(prompts)],
@@ -180,7 +196,6 @@ class LocalLM:
             row_keys=row_keys,
             masker=masker,
         )
-        return generate(self._decoder(), job)
 
     def logprobs(
         self,
@@ -226,6 +241,13 @@ class LocalLM:
         """The parameters that are trained (the adapter's only, under LoRA)."""
         if not self._frozen:
             yield from (p for p in self._model.parameters() if p.requires_grad)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """All weights as those of the plain model, by its names; an adapter is merged.
+
+        Tied weights come under each of their names.
+        """
+        return merged(self._causal, adapter=self._adapter)
 
     def reference(self) -> LocalLM:
         """The model as it is now, frozen; under LoRA the same model with the adapter off."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,27 @@ def effective(module: Any, *, adapter: bool) -> tuple[Tensor, Tensor | None]:
     for name in active(module) if adapter else ():
         weight = weight + module.get_delta_weight(name)
     return weight, base.bias
+
+
+def merged(model: nn.Module, *, adapter: bool) -> Iterator[tuple[str, Tensor]]:
+    """The weights of `model` by their names without adapters, which are added when `adapter`.
+
+    Raises:
+        LMError: an adapter is of a kind that `effective` does not know.
+    """
+    for name, module in model.named_modules(remove_duplicate=False):
+        prefix = f"{name}." if name else ""
+        if hasattr(module, "base_layer"):
+            if not (is_linear(module) or type(module.base_layer) is Conv1D):
+                raise LMError(f"{name}: only plain LoRA on linear layers can be merged")
+            with torch.no_grad():
+                weight, bias = effective(module, adapter=adapter)
+            yield f"{prefix}weight", weight.detach()
+            if bias is not None:
+                yield f"{prefix}bias", bias.detach()
+        elif not re.search(r"\.(base_layer|lora_\w+)(\.|$)", name):
+            for own, parameter in module.named_parameters(recurse=False):
+                yield prefix + own, parameter.detach()
 
 
 def active(module: Any) -> list[str]:

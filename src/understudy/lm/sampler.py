@@ -69,9 +69,12 @@ class Texts(Protocol):
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
+    """A completion under way."""
+
     index: int
     limit: int
+    """Most tokens it may have."""
     ids: list[int] = field(default_factory=list[int])
     logprobs: list[float] = field(default_factory=list[float])
     sampled: list[bool] = field(default_factory=list[bool])
@@ -81,6 +84,7 @@ class _Row:
     finish: FinishReason | None = None
 
     def add(self, token: int, logprob: float, *, sampled: bool) -> None:
+        """One more token."""
         self.ids.append(token)
         self.logprobs.append(logprob)
         self.sampled.append(sampled)
@@ -88,6 +92,7 @@ class _Row:
             self.own_start = len(self.ids)
 
     def completion(self) -> Completion:
+        """As it is now."""
         return Completion(
             tuple(self.ids), tuple(self.logprobs), tuple(self.sampled), self.finish or "length"
         )
@@ -107,6 +112,16 @@ class Job:
     row_keys: Sequence[int] | None = None
     masker: TokenMasker | None = None
 
+    def rows(self) -> list[Row]:
+        """All completions [U·G], copies fastest, with nothing in them."""
+        limits = [limit for limit in self.limits for _ in range(self.copies)]
+        return [Row(index, limit) for index, limit in enumerate(limits)]
+
+    def completions(self, rows: Sequence[Row]) -> list[list[Completion]]:
+        """What `rows` have become [U][G]."""
+        found = [row.completion() for row in rows]
+        return [found[start : start + self.copies] for start in range(0, len(rows), self.copies)]
+
 
 def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
     """Completions [U][G] of the prompts of `job`.
@@ -115,20 +130,16 @@ def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
     ends a row, the text it appends is recorded but not fed. An end token, and the tokens of a stop
     string, stay in `ids`; the text given to `react` stops before the stop string.
     """
-    rows = [
-        _Row(u * job.copies + g, limit)
-        for u, limit in enumerate(job.limits)
-        for g in range(job.copies)
-    ]
+    rows = job.rows()
     longest = max(job.limits, default=0)
     noise = uniforms(job.sampling.seed, job.row_keys or range(len(rows)), longest)
-    watch, held = _Watch(job), rows
+    watch, held = Watch(job), rows
     logits = decoder.prefill(job.prompts, job.copies, longest - 1) if longest else torch.empty(0)
     for time in range(longest):
         drawn, logprobs = _draw_held(held, logits, noise[:, time], job)
         for row, token, logprob in zip(held, drawn, logprobs, strict=True):
             if row.finish is None:
-                _advance(row, token, logprob, watch)
+                advance(row, token, logprob, watch)
         places = _unfinished(held, job.copies)
         if not places:
             break
@@ -137,11 +148,10 @@ def generate(decoder: Decoder, job: Job) -> list[list[Completion]]:
             held = [held[p * job.copies + g] for p in places for g in range(job.copies)]
         fed = torch.tensor([row.ids[-1] for row in held], device=logits.device)
         logits = decoder.step(fed)
-    completions = [row.completion() for row in rows]
-    return [completions[start : start + job.copies] for start in range(0, len(rows), job.copies)]
+    return job.completions(rows)
 
 
-def _advance(row: _Row, token: int, logprob: float, watch: _Watch) -> None:
+def advance(row: Row, token: int, logprob: float, watch: Watch) -> None:
     """Adds the forced token that waits, else the drawn one."""
     if row.forced:
         row.add(row.forced.popleft(), 0.0, sampled=False)
@@ -152,7 +162,7 @@ def _advance(row: _Row, token: int, logprob: float, watch: _Watch) -> None:
         row.finish = "length"
 
 
-def _unfinished(held: Sequence[_Row], copies: int) -> list[int]:
+def _unfinished(held: Sequence[Row], copies: int) -> list[int]:
     """Places of the prompts that have a row still going."""
     going = {place // copies for place, row in enumerate(held) if row.finish is None}
     return sorted(going)
@@ -211,7 +221,7 @@ def _check_finite(values: Tensor) -> None:
 
 
 def _draw_held(
-    held: Sequence[_Row], logits: Tensor, uniform: np.ndarray, job: Job
+    held: Sequence[Row], logits: Tensor, uniform: np.ndarray, job: Job
 ) -> tuple[list[int], list[float]]:
     """A token and its log-probability for each row; of no meaning for rows that do not draw."""
     drawing = [place for place, row in enumerate(held) if row.finish is None and not row.forced]
@@ -226,17 +236,24 @@ def _draw_held(
     return tokens.tolist(), logprobs.tolist()
 
 
-class _Watch:
+class Watch:
     """What happens to a row after a sampled token: ends, stop strings, triggers, the grammar."""
 
     def __init__(self, job: Job) -> None:
         self._texts, self._masker, self._react = job.texts, job.masker, job.react
         self._ends, self._stops = job.texts.eos_ids, job.sampling.stop
         self._triggers = job.triggers if job.react is not None else ()
-        characters = {text[-1] for text in (*self._stops, *self._triggers)}
-        self._suspects = _ending_tokens(job.texts, characters)
+        self._characters = {text[-1] for text in (*self._stops, *self._triggers)}
+        self._suspects = _ending_tokens(job.texts, self._characters)
 
-    def __call__(self, row: _Row) -> None:
+    def pauses(self) -> list[int]:
+        """Tokens after which something may happen; all of them, but for parts of characters."""
+        pieces = self._texts.pieces() if self._suspects else ()
+        whole = {i for i in self._suspects if not self._characters.isdisjoint(pieces[i])}
+        return sorted(self._ends | whole)
+
+    def __call__(self, row: Row) -> None:
+        """`row` has drawn its last token."""
         token = row.ids[-1]
         if self._masker is not None:
             self._masker.accept(row.index, token)
@@ -250,12 +267,12 @@ class _Watch:
             elif self._react is not None and text.endswith(self._triggers):
                 self._respond(row, self._react(row.index, text, ended=False))
 
-    def _end(self, row: _Row, length: int) -> None:
+    def _end(self, row: Row, length: int) -> None:
         row.finish = "stop"
         if self._react is not None:
             self._react(row.index, self._texts.decode(row.ids)[:length], ended=True)
 
-    def _respond(self, row: _Row, reaction: Reaction | None) -> None:
+    def _respond(self, row: Row, reaction: Reaction | None) -> None:
         if reaction is None:
             return
         row.forced.extend(self._texts.encode(reaction.append))

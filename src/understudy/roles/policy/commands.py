@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
 from understudy.lm.base import ChoiceLM, LMError, Sampling
+from understudy.lm.local import LocalLM
 from understudy.lm.open import open_token_lm, opened
 from understudy.lm.spec import parse_spec
+from understudy.lm.vllm_sampler import VllmSampler
 from understudy.roles.policy.config import (
     CompareConfig,
     Compared,
@@ -28,13 +31,14 @@ from understudy.roles.policy.pretrain import make_corpus, pretrain
 from understudy.roles.policy.setup import make_setting, setting_of
 from understudy.roles.policy.summary import before_after
 from understudy.roles.policy.supervised import warm_start
-from understudy.roles.policy.train import as_metrics, evaluate_all, train
+from understudy.roles.policy.train import Play, as_metrics, evaluate_all, train
 from understudy.roles.policy.train_ddp import train_ddp
 from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
 from understudy.run.config import ConfigError
 from understudy.run.run import Run
+from understudy.types import Episode
 
 
 def run_train(config: PolicyConfig) -> Path:
@@ -55,14 +59,33 @@ def run_train(config: PolicyConfig) -> Path:
                 f"reward.judge: {config.reward.judge} gives no probabilities to score with"
             )
         _check_opens(config.reward.judge)
-    with _open_run("train", config.env, config) as run, ExitStack() as stack:
+    with ExitStack() as stack:
+        loop = train if config.workers == 1 else train_ddp
+        if config.sampler.engine == "vllm":
+            loop = partial(train, play=stack.enter_context(_by_vllm(config, lm)))
+        run = stack.enter_context(_open_run("train", config.env, config))
         judge = None
         if config.reward.judge:
             judge = stack.enter_context(opened(config.reward.judge, run_folder=run.path))
         assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
-        loop = train if config.workers == 1 else train_ddp
         loop(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
+
+
+@contextmanager
+def _by_vllm(config: PolicyConfig, lm: LocalLM) -> Generator[Play]:
+    """`collect` with vLLM drawing; before it plays it is given the model's present weights."""
+    own = config.sampler
+    sampler = VllmSampler(lm, dtype=own.dtype, memory=own.memory, sleep=own.sleep)
+
+    def play(_: LocalLM, *args: Any, **options: Any) -> list[list[Episode]]:
+        sampler.sync()
+        return collect(sampler, *args, **options)
+
+    try:
+        yield play
+    finally:
+        sampler.close()
 
 
 def run_pretrain(config: PretrainConfig) -> Path:

@@ -93,6 +93,36 @@ class RewardConfig:
 
 
 @dataclass(frozen=True)
+class SamplerConfig:
+    """Who draws the tokens while training, and what is done about its rounding."""
+
+    engine: Literal["own", "vllm"] = "own"
+    """own: this package's sampler; vllm: vLLM in this process, given the weights every iteration."""
+    truncate: NonNegativeFloat = 2.0
+    """vllm: cap of the importance weight π_trainer / π_engine; 0 for none."""
+    level: Literal["token", "sequence"] = "token"
+    """vllm: one weight per token, or the product of an answer's (unbiased, but noisier)."""
+    max_gap: PositiveFloat = 0.1
+    """vllm: stop when the mean |log π_trainer − log π_engine| passes it, in nats; rounding to bfloat16
+    gives some thousandths or hundredths, another model's weights tenths or more."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """vllm: number type of the engine; auto is the trained model's."""
+    memory: Probability = 0.4
+    """vllm: share of the GPU's memory for the engine."""
+    sleep: bool = False
+    """vllm: the engine lets go of its memory while the model is updated."""
+
+    def check(self) -> None:
+        """Rejects a cap that would shrink what needs no correction, and an engine without memory."""
+        if 0 < self.truncate < 1:
+            raise ConfigError(
+                "sampler.truncate: where both agree the weight is 1; cap it at 1 or more, 0 for none"
+            )
+        if not self.memory:
+            raise ConfigError("sampler.memory: the engine needs some; give a share above 0")
+
+
+@dataclass(frozen=True)
 class PolicyConfig:
     """Train a language model by reinforcement learning in a language environment."""
 
@@ -162,10 +192,15 @@ class PolicyConfig:
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
+    sampler: SamplerConfig = SamplerConfig()
     run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
         """Rejects combinations that cannot mean anything."""
+        if self.sampler.engine == "vllm" and (self.workers > 1 or self.replay is not None):
+            raise ConfigError(
+                "sampler.engine: vllm draws answers in this process, so there is one worker and no replay"
+            )
         if self.algorithm != "reinforce" and self.group < 2:
             raise ConfigError(
                 f"group: {self.algorithm} compares answers of a group; it must be at least 2"

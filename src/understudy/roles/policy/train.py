@@ -22,6 +22,7 @@ from understudy.data.store import read_episodes, write_episodes
 from understudy.lm.base import ChoiceLM, Sampling
 from understudy.lm.local import LocalLM
 from understudy.roles.policy.config import PolicyConfig
+from understudy.roles.policy.correction import corrected
 from understudy.roles.policy.credit import token_advantages
 from understudy.roles.policy.judge import judged
 from understudy.roles.policy.setup import Setting, draw_problems
@@ -107,7 +108,8 @@ def train(
         gradients: how the gradient of a batch does.
 
     Raises:
-        RunError: sampler and trainer disagree on log-probabilities.
+        RunError: sampler and trainer disagree on log-probabilities, or an engine of its own and the
+            trainer by more than `config.sampler.max_gap`.
     """
     found = run.restore()
     state = _begin(config, found, lm, setting)
@@ -132,8 +134,10 @@ def train(
                 episodes = judged(config.reward, judge, episodes)
             credit = advantages(config, episodes)
             _set_rate(config, state)
-            groups = _groups(episodes, credit)
-            stats = update(lm, state.optimizer, groups, config, anchors, gradients)
+            groups, stats = _groups(episodes, credit), dict[str, float]()
+            if config.sampler.engine != "own":
+                groups, stats = corrected(lm, groups, config)
+            stats |= update(lm, state.optimizer, groups, config, anchors, gradients)
             if not recorded:
                 _check_gap(stats)
             state.iteration += 1

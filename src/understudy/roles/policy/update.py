@@ -8,7 +8,8 @@ penalty's gradient that of the KL itself (`ops.kl_to_go`); k2 and k3 in the loss
 alternatives. Tokens the environment wrote carry no loss.
 
 Left out against GRPO: old log-probabilities are those recorded in sampling, never recomputed, as
-sampler and trainer agree to float rounding, which every first update measures (`logprob_gap`).
+sampler and trainer agree to float rounding, which every first update measures (`logprob_gap`). Only
+where another engine sampled are they recomputed, and its tokens' losses weighted (`correction`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Group:
     old_logprobs: Sequence[Sequence[float]]
     sampled: Sequence[Sequence[bool]]
     advantages: Sequence[Sequence[float]]
+    weights: Sequence[Sequence[float]] | None = None
+    """Of the tokens' losses, where another engine drew them (`correction`); None is 1 for all."""
 
     @property
     def silent(self) -> bool:
@@ -97,7 +100,10 @@ def loss_of(
     else:
         loss_BL = ops.reinforce(new_BL, advantages_BL)
     metrics["entropy"] = (float(-new_BL.detach()[mask_BL].sum()), tokens)
-    loss = ops.aggregate(loss_BL + penalty_BL, mask_BL, rows.aggregate, denominator=denominator)
+    loss_BL = loss_BL + penalty_BL
+    if weights := [r for g in groups for r in g.weights or ()]:
+        loss_BL = ops.pad_ragged(weights, 0.0, dtype=new_BL.dtype)[0] * loss_BL
+    loss = ops.aggregate(loss_BL, mask_BL, rows.aggregate, denominator=denominator)
     # A share of a sum: it is the steps that its mean is over.
     return loss, {**metrics, "loss": (float(loss.detach()), 0.0)}
 
