@@ -198,6 +198,7 @@ class PolicyConfig:
             raise ConfigError("reward.judge: a judge and its dimensions go together; give both")
         if self.temperature <= 0:
             raise ConfigError("temperature: training samples, so it must be above 0")
+        self.run.check_workers(self.workers)
 
 
 @dataclass(frozen=True)
