@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from torch import __future__ as _future
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -106,13 +107,15 @@ def pretended():
     """The device is there.
 
     `inference_mode` is `no_grad`, as torch has no wrapped tensors without a version counter; fused optimizers
-    take the device for one that they know.
+    take the device for one that they know; a module that is moved keeps its parameters themselves, and with them
+    which are tied.
     """
     known = ["meta", *optimizer._get_fused_kernels_supported_devices()]
     with (
+        mock.patch.object(_future, "get_swap_module_params_on_conversion", return_value=True),
         mock.patch.object(torch.inference_mode, "__enter__", _enter),
         mock.patch.object(torch.inference_mode, "__exit__", _leave),
-        mock.patch.object(optimizer, "_get_fused_kernels_supported_devices", lambda: known),
+        mock.patch.object(optimizer, "_get_fused_kernels_supported_devices", return_value=known),
         _Literals(),
         _Mode(),
     ):

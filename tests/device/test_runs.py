@@ -18,7 +18,7 @@ POLICY = (
     "policy train --env gsm8k --lm hf:model --task.path train.jsonl --task.eval_path test.jsonl "
     "--iterations 2 --prompts 2 --group 4 --max_tokens 12 --eval_problems 2 --passk 0 --eval_every 0 "
 )
-WORLD = "world_model train --debug --eval_episodes 1 --steps 76 "
+WORLD = "world_model train --debug --eval_episodes 1 --steps 72 "
 PRETRAIN = (
     "policy pretrain --steps 2 --batch_size 4 --hidden 16 --layers 1 --heads 2 --kv_heads 1 --feed_forward 16 "
     "--tokenizer_examples 50 --vocab_size 300 --learning_rate 1e-4"
@@ -28,8 +28,8 @@ RUNS = {
     "policy, stepwise": POLICY + "--algorithm rloo --task.mode stepwise --warm_start 1",
     "policy, adapter": POLICY + "--lora_rank 2 --distill hf:model",
     "pretrain": PRETRAIN,
-    "teacher": "teacher train --debug --advice.who expert --advice.trial 2 --distill.schedule adaptive",
-    "teacher, memory": "teacher train --debug --advice.who expert --advice.trial 0 --student.recurrent true "
+    "teacher": "teacher train --debug --steps 64 --horizon 16 --envs 2 --minibatch 32 --eval_episodes 2 --advice.who expert --advice.trial 2 --distill.schedule adaptive",
+    "teacher, memory": "teacher train --debug --steps 64 --horizon 16 --envs 2 --minibatch 32 --eval_episodes 2 --advice.who expert --advice.trial 0 --student.recurrent true "
     "--distill.schedule constant --env mpe/simple_spread",
     "world model": WORLD,
     "world model, attention": WORLD + "--core llama --body.window 4 --body.layers 1",

@@ -49,9 +49,12 @@ def run_train(config: PolicyConfig) -> Path:
     setting = setting_of(config)
     device = device_of(config.run.device)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None, device=device)
+    lm.compute = config.compute
     teacher = open_token_lm(config.distill, device=device) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
         raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
+    if teacher is not None:
+        teacher.compute = config.compute
     if config.reward.judge:
         # Local models alone give probabilities; opened here once, as an error leaves no run behind.
         if not parse_spec(config.reward.judge).has_weights:

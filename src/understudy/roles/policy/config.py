@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from understudy.lm.compute import ComputeConfig
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.fields import (
     NonNegativeFloat,
@@ -162,6 +163,7 @@ class PolicyConfig:
     task: TaskConfig = TaskConfig()
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
@@ -198,6 +200,10 @@ class PolicyConfig:
             raise ConfigError("reward.judge: a judge and its dimensions go together; give both")
         if self.temperature <= 0:
             raise ConfigError("temperature: training samples, so it must be above 0")
+        if self.shard and self.compute != ComputeConfig():
+            raise ConfigError(
+                "compute: divided weights (shard) pass through transformers as they are; leave it out"
+            )
         self.run.check_workers(self.workers)
 
 

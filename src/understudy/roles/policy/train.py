@@ -37,6 +37,8 @@ from understudy.types import Episode
 
 GAP_LIMIT = 1e-3
 """Sampler and trainer must agree on every log-probability to this, in nats, or the run stops."""
+HALF_GAP_LIMIT = 0.5
+"""The same where both compute in bfloat16."""
 
 Advantages = Callable[[PolicyConfig, Sequence[Sequence[Episode]]], list[list[float]]]
 Play = Callable[..., list[list[Episode]]]
@@ -109,6 +111,7 @@ def train(
     Raises:
         RunError: sampler and trainer disagree on log-probabilities.
     """
+    half = config.compute.precision == "bfloat16"
     found = run.restore()
     state = _begin(config, found, lm, setting)
     anchors = anchors_of(config, state.reference, teacher)
@@ -135,7 +138,7 @@ def train(
             groups = _groups(episodes, credit)
             stats = update(lm, state.optimizer, groups, config, anchors, gradients)
             if not recorded:
-                _check_gap(stats)
+                _check_gap(stats, HALF_GAP_LIMIT if half else GAP_LIMIT)
             state.iteration += 1
             _refresh_reference(config, state)
             stats |= _collection_stats(episodes)
@@ -269,11 +272,11 @@ def _refresh_reference(config: PolicyConfig, state: State) -> None:
         state.reference.model.load_state_dict(state.lm.model.state_dict())
 
 
-def _check_gap(stats: dict[str, float]) -> None:
+def _check_gap(stats: dict[str, float], limit: float) -> None:
     gap = stats.get("logprob_gap", 0.0)
-    if not gap <= GAP_LIMIT:
+    if not gap <= limit:
         raise RunError(
-            f"sampler and trainer disagree on log-probabilities by {gap:.2e} nats (limit {GAP_LIMIT:.0e}); "
+            f"sampler and trainer disagree on log-probabilities by {gap:.2e} nats (limit {limit:.0e}); "
             "the model was not trained on"
         )
 
