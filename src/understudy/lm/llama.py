@@ -132,8 +132,8 @@ def packed_hidden(
 
     def one(layer: Any, x: Tensor) -> Tensor:
         def within(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            flat = (part[0].transpose(0, 1) for part in (query, key, value))
-            return attend(layer.self_attn, *flat, packed)[None]
+            q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+            return attend(layer.self_attn, q, k, v, packed)[None]
 
         return _block(layer, x, rope, within, adapter=adapter)
 

@@ -126,7 +126,9 @@ class Student(nn.Module):
 
     def start(self, rows: int) -> Tensor:
         """An empty memory, [rows, D], on the student's device; D is 0 without one."""
-        return self.actor[0].weight.new_zeros(rows, self.memory.hidden_size if self.memory else 0)
+        return next(self.parameters()).new_zeros(
+            rows, self.memory.hidden_size if self.memory else 0
+        )
 
     def forward(self, features: Features, hidden: Tensor, starts: Tensor) -> Outlook:
         """One step: features [R, …], memory [R, D], `starts` True where an episode begins [R]."""
