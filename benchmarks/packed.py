@@ -1,6 +1,6 @@
 """What packing, activation checkpointing and bfloat16 cost and save in one backward pass of the policy.
 
-A random Llama (hidden 256, 4 layers, 4 heads, FFN 704, 100 tokens), 4 prompts of 33 to 64 tokens with 8 answers
+A random Llama (hidden 256, 4 layers, 4 heads, FFN 704, 100 tokens), 2 prompts of 33 to 64 tokens with 8 answers
 each: of 16 to 256 tokens, uniformly; or all of 136. Log-probabilities and their gradient, one thread; every
 variant in a process of its own, in turn, whose peak memory is compared with that before the first pass. `kept`
 are the bytes that are kept for the gradient, weights left out, counted tensor by tensor.
@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-PROMPTS, COPIES = 4, 8
+PROMPTS, COPIES = 2, 8
 VARIANTS = {
     "padded": {},
     "packed": {"packed": True},
