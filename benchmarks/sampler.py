@@ -88,8 +88,10 @@ class NeverEnd:
         self._allowed = torch.ones(vocabulary, dtype=torch.bool)
         self._allowed[list(eos_ids)] = False
 
-    def mask(self, rows: list[int]) -> torch.Tensor:
-        return self._allowed.expand(len(rows), -1)
+    def apply(self, rows: list[int], logits: torch.Tensor) -> torch.Tensor:
+        del rows
+        self._allowed = self._allowed.to(logits.device)
+        return logits.masked_fill(~self._allowed, -torch.inf)
 
     def accept(self, row: int, token: int) -> None:
         """Nothing to remember."""

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from tests.roles.processes import command
 from understudy.cli import main
 from understudy.lm.base import LMError
+from understudy.lm.compute import ComputeConfig
 from understudy.lm.lora import add_lora
 from understudy.lm.open import open_token_lm
 from understudy.plan.commands import (
@@ -236,3 +237,21 @@ def test_the_command_says_it(capsys: pytest.CaptureFixture[str]):
     assert "language model  pocket" in out
     assert "AdamW's two moments" in out
     assert main(["plan", "optimizer", "--proposer", "lmm"]) == 2
+
+
+def test_memory_follows_how_a_pass_is_computed():
+    body = body_of("pocket")
+    assert body is not None
+    plain, half = (
+        policy_memory(PolicyConfig(compute=ComputeConfig(precision=p)), body, 50)
+        for p in ("float32", "bfloat16")
+    )
+    saved = policy_memory(PolicyConfig(compute=ComputeConfig(checkpointing=True)), body, 50)
+    name, cached = "activations of a backward pass", "keys and values while playing"
+    assert 2 * half[cached] == plain[cached]
+    assert plain[name] / 2 < half[name] < plain[name]
+    assert saved[name] < plain[name]
+    assert half["the weights' copies in bfloat16"] * 2 == plain["weights"] == half["weights"]
+    one = body.activations(1) - 16 * body.vocabulary
+    kept = body.activations(1, checkpointing=True) - 16 * body.vocabulary
+    assert kept == one // body.layers + 4 * body.hidden * body.layers

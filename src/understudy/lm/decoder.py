@@ -52,13 +52,18 @@ class Weights:
 
 
 @torch.no_grad()
-def fold(model: Any, *, adapter: bool = True) -> Weights:
-    """Copies the weights of `model` into the form `LlamaDecoder` runs on."""
+def fold(model: Any, *, adapter: bool = True, dtype: torch.dtype | None = None) -> Weights:
+    """Copies the weights of `model` into the form `LlamaDecoder` runs on.
+
+    `dtype`: of the copies; the embeddings, and with them the sums over layers, stay as they are.
+    """
     config, body, d = model.config, model.model, head_dim(model)
+    dtype = dtype or body.embed_tokens.weight.dtype
 
     def folded(module: Any, gain: Tensor | None = None) -> Linear:
         weight, bias = effective(module, adapter=adapter)
-        return (weight if gain is None else weight * gain), bias
+        weight = weight if gain is None else weight * gain
+        return weight.to(dtype), None if bias is None else bias.to(dtype)
 
     def rotary(module: Any, gain: Tensor, scale: float = 1.0) -> Linear:
         weight, bias = folded(module, gain * scale)
@@ -114,7 +119,7 @@ class LlamaDecoder:
     def __init__(self, weights: Weights) -> None:
         self._w = weights
         self._device = weights.embed.device
-        self._dtype = weights.embed.dtype
+        self._dtype = weights.head[0].dtype
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]], copies: int, max_tokens: int) -> Tensor:
@@ -191,7 +196,7 @@ class LlamaDecoder:
             to_prompt += self._bias
         own = torch.bmm(keys[:, :now], query.view(-1, rep, w.width).transpose(1, 2))
         own = own.transpose(1, 2).reshape(*to_prompt.shape[:2], now)
-        weights = torch.cat([to_prompt, own], dim=-1).softmax(dim=-1)
+        weights = torch.cat([to_prompt, own], dim=-1).softmax(dim=-1).to(self._dtype)
         mixed = torch.bmm(weights[..., :split], prompt_values).view(-1, rep, w.width)
         mixed = mixed.baddbmm_(weights[..., split:].view(-1, rep, now), values[:, :now])
         mixed = mixed.view(-1, w.kv_heads, self._copies, rep, w.width).transpose(1, 2)
@@ -221,7 +226,7 @@ class LlamaDecoder:
         flat = flat.view(*x.shape[:-1], -1, w.width)
         turning, value = flat.split([w.heads + w.kv_heads, w.kv_heads], dim=-2)
         pairs = torch.view_as_complex(turning.to(turns.real.dtype).unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
+        turned = torch.view_as_real(pairs * turns).flatten(-2).to(flat.dtype)
         query, key = turned.split([w.heads, w.kv_heads], dim=-2)
         return query, key, value
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from understudy.lm.base import LMError
 from understudy.lm.llama import Batch
@@ -92,3 +95,26 @@ def completion_logits(model: Any, batch: Batch) -> Tensor:
     start = batch.prompt_lengths[batch.owners] - 1
     places = start[:, None] + torch.arange(batch.completions.shape[1], device=device)
     return logits[torch.arange(len(rows), device=device)[:, None], places]
+
+
+@contextmanager
+def checkpointed(model: Any) -> Generator[None]:
+    """A forward pass within keeps each block's inputs alone for its gradient.
+
+    The blocks of transformers do so in training mode; nothing else is put in it, as dropout stays off.
+
+    Raises:
+        LMError: the model has no such blocks.
+    """
+    blocks = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not blocks:
+        raise LMError(f"compute.checkpointing: {type(model).__name__} has no blocks to checkpoint")
+    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    for block in blocks:
+        block.training, block.gradient_checkpointing = True, True
+        block.__dict__["_gradient_checkpointing_func"] = again
+    try:
+        yield
+    finally:
+        for block in blocks:
+            block.training, block.gradient_checkpointing = False, False

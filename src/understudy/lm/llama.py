@@ -9,15 +9,18 @@ attention dropout. `why_not` says so, and such models take the slower path in `g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM
 
 from understudy.lm.lora import is_linear, project
+from understudy.lm.packed import Packed, attend
 
 STATIC_ROPE = frozenset({"default", "linear", "llama3", "yarn"})
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -65,11 +68,13 @@ class Batch:
     """[B, L] token ids, right-padded."""
 
 
-def completion_hidden(model: Any, batch: Batch, *, adapter: bool = True) -> Tensor:
+def completion_hidden(
+    model: Any, batch: Batch, *, adapter: bool = True, checkpointing: bool = False
+) -> Tensor:
     """Hidden states [B, L, D] that predict each token of the completions.
 
     Position 0 is the prompt's last hidden state; the last token of a completion is never fed.
-    `adapter=False` leaves a LoRA adapter out.
+    `adapter=False` leaves a LoRA adapter out; `checkpointing` keeps a block's inputs alone.
     """
     body = model.model
     fed = batch.completions[:, :-1]
@@ -82,11 +87,27 @@ def completion_hidden(model: Any, batch: Batch, *, adapter: bool = True) -> Tens
     rope = body.rotary_emb(prompt, positions)
     own_rope = body.rotary_emb(prompt, own_positions)
     mask = _visible(batch, fed.shape[1])
+
+    def both(layer: Any, prompt: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        kept: list[Tensor] = []
+
+        def alone(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            kept[:] = key, value
+            return _attention(layer, query, key, value)
+
+        prompt = _block(layer, prompt, rope, alone, adapter=adapter)
+        if not fed.shape[1]:
+            return prompt, own
+
+        def behind(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            keys = torch.cat([kept[0][batch.owners], key], dim=2)
+            values = torch.cat([kept[1][batch.owners], value], dim=2)
+            return _attention(layer, query, keys, values, mask)
+
+        return prompt, _block(layer, own, own_rope, behind, adapter=adapter)
+
     for layer in body.layers:
-        prompt, key, value = _block(layer, prompt, rope, adapter=adapter)
-        if fed.shape[1]:
-            past = (key[batch.owners], value[batch.owners])
-            own, _, _ = _block(layer, own, own_rope, adapter=adapter, past=past, mask=mask)
+        prompt, own = _passed(checkpointing, both, layer, prompt, own)
     rows = torch.arange(prompt.shape[0], device=prompt.device)
     last = prompt[rows, batch.prompt_lengths - 1][batch.owners, None]
     return body.norm(torch.cat([last, own], dim=1))
@@ -101,16 +122,62 @@ def _visible(batch: Batch, length: int) -> Tensor:
     return torch.cat([seen, causal.expand(seen.shape[0], 1, -1, -1)], dim=-1)
 
 
+def packed_hidden(
+    model: Any, packed: Packed, *, adapter: bool = True, checkpointing: bool = False
+) -> Tensor:
+    """Hidden states [M, D] that predict each token of the completions, without any padding."""
+    body = model.model
+    x = body.embed_tokens(packed.ids)[None]
+    rope = body.rotary_emb(x, packed.positions)
+
+    def one(layer: Any, x: Tensor) -> Tensor:
+        def within(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+            return attend(layer.self_attn, q, k, v, packed)[None]
+
+        return _block(layer, x, rope, within, adapter=adapter)
+
+    for layer in body.layers:
+        x = _passed(checkpointing, one, layer, x)
+    return body.norm(x[0].index_select(0, packed.predicting))
+
+
+def _passed(checkpointing: bool, block: Callable[..., Any], *args: Any) -> Any:
+    """`block(*args)`; if checkpointed, only the arguments are kept, and the rest is made again."""
+    if not checkpointing or not torch.is_grad_enabled():
+        return block(*args)
+    # There is no dropout, so no state of a generator to keep.
+    return checkpoint(block, *args, use_reentrant=False, preserve_rng_state=False)
+
+
+def _attention(
+    layer: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """What queries [N, H, L, d] see under `mask`, causal if there is none: [N, L, H·d]."""
+    mixed = F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=mask,
+        is_causal=mask is None,
+        scale=layer.self_attn.scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return mixed.transpose(1, 2).flatten(2)
+
+
 def _block(
     layer: Any,
     x: Tensor,
     rope: tuple[Tensor, Tensor],
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
     *,
     adapter: bool,
-    past: tuple[Tensor, Tensor] | None = None,
-    mask: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One decoder layer over x [N, L, D]; also its keys and values [N, KVH, L, d]."""
+) -> Tensor:
+    """One decoder layer over x [N, L, D].
+
+    `attend` makes [N, L, H·d] of queries [N, H, L, d], keys and values [N, KVH, L, d].
+    """
     attention, mlp = layer.self_attn, layer.mlp
 
     def heads(module: nn.Module, normed: Tensor) -> Tensor:
@@ -120,24 +187,12 @@ def _block(
     normed = layer.input_layernorm(x)
     query = _rotate(heads(attention.q_proj, normed), *rope)
     key = _rotate(heads(attention.k_proj, normed), *rope)
-    value = heads(attention.v_proj, normed)
-    keys, values = key, value
-    if past is not None:
-        keys, values = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-    mixed = F.scaled_dot_product_attention(
-        query,
-        keys,
-        values,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=attention.scaling,
-        enable_gqa=query.shape[1] != keys.shape[1],
-    )
-    x = x + project(attention.o_proj, mixed.transpose(1, 2).flatten(2), adapter=adapter)
+    mixed = attend(query, key, heads(attention.v_proj, normed))
+    x = x + project(attention.o_proj, mixed, adapter=adapter)
     normed = layer.post_attention_layernorm(x)
     gate = mlp.act_fn(project(mlp.gate_proj, normed, adapter=adapter))
     up = project(mlp.up_proj, normed, adapter=adapter)
-    return x + project(mlp.down_proj, gate * up, adapter=adapter), key, value
+    return x + project(mlp.down_proj, gate * up, adapter=adapter)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

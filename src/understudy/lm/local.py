@@ -17,11 +17,13 @@ from transformers.utils import logging as hf_logging
 from understudy import ops
 from understudy.lm.base import Completion, LMError, React, Sampling
 from understudy.lm.codec import TokenizerCodec
+from understudy.lm.compute import ComputeConfig
 from understudy.lm.decoder import LlamaDecoder, fold
-from understudy.lm.generate import TransformersDecoder, completion_logits
-from understudy.lm.llama import Batch, completion_hidden, why_not
+from understudy.lm.generate import TransformersDecoder, checkpointed, completion_logits
+from understudy.lm.llama import Batch, completion_hidden, packed_hidden, why_not
 from understudy.lm.lora import add_lora, effective, load_lora, merged
 from understudy.lm.matmul import linear
+from understudy.lm.packed import Packed, pack
 from understudy.lm.sampler import Decoder, Job, TokenMasker, generate
 from understudy.types import Message
 
@@ -48,6 +50,7 @@ class LocalLM:
         self._causal = causal
         self._adapter = True
         self._frozen = False
+        self._compute = ComputeConfig()
         self.slow_because = why_not(causal)
         """Why the own engine cannot run this model; None when it does."""
         self._context: int | None = getattr(causal.config, "max_position_embeddings", None)
@@ -124,6 +127,23 @@ class LocalLM:
         """Whether a LoRA adapter is trained instead of the weights."""
         return self._lora
 
+    @property
+    def compute(self) -> ComputeConfig:
+        """How it computes; may be set.
+
+        Raises:
+            LMError: packed, and the own engine cannot run this model.
+        """
+        return self._compute
+
+    @compute.setter
+    def compute(self, compute: ComputeConfig) -> None:
+        if compute.packed and self.slow_because is not None:
+            raise LMError(
+                f"compute.packed: this model runs through transformers ({self.slow_because})"
+            )
+        self._compute = compute
+
     # --- Codec ---
 
     @property
@@ -165,7 +185,10 @@ class LocalLM:
             LMError: a prompt is empty or fills the context, or the options make no sense.
         """
         job = self.job(prompts, sampling, copies, triggers, react, row_keys, masker)
-        return generate(self._decoder(), job) if prompts else []
+        if not prompts:
+            return []
+        with self._autocast():
+            return generate(self._decoder(), job)
 
     def job(
         self,
@@ -182,9 +205,6 @@ class LocalLM:
         Raises:
             LMError: as `sample`.
         """
-        _check_sampling(sampling, copies, triggers)
-        if row_keys is not None and len(row_keys) != len(prompts) * copies:
-            raise LMError(f"{len(row_keys)} row keys for {len(prompts) * copies} rows")
         return Job(
             prompts=prompts,
             copies=copies,
@@ -221,6 +241,13 @@ class LocalLM:
             return torch.zeros(len(rows), 0, device=self.device)
         for u, prompt in enumerate(prompts):
             self._limit(u, prompt, 1)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        real = torch.arange(longest, device=self.device) < lengths[:, None]
+        grad = torch.is_grad_enabled() and not self._frozen
+        if self._compute.packed:
+            with torch.set_grad_enabled(grad):
+                flat = self._packed_logprobs(pack(prompts, completions, self.device), temperature)
+                return flat.new_zeros(real.shape).masked_scatter(real, flat)
         batch = Batch(
             prompts=self._pad(prompts),
             prompt_lengths=torch.tensor([len(p) for p in prompts], device=self.device),
@@ -229,10 +256,8 @@ class LocalLM:
             ),
             completions=self._pad(rows),
         )
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+        with torch.set_grad_enabled(grad):
             scores = self._token_logprobs(batch, temperature)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        real = torch.arange(longest, device=self.device) < lengths[:, None]
         return scores.masked_fill(~real, 0.0)
 
     # --- TrainableLM ---
@@ -283,7 +308,8 @@ class LocalLM:
 
     def _decoder(self) -> Decoder:
         if self.slow_because is None:
-            return LlamaDecoder(fold(self._causal, adapter=self._adapter))
+            dtype = torch.bfloat16 if self._half else None
+            return LlamaDecoder(fold(self._causal, adapter=self._adapter, dtype=dtype))
         return TransformersDecoder(self._model, self._adapters)
 
     def _adapters(self) -> AbstractContextManager[Any]:
@@ -291,20 +317,40 @@ class LocalLM:
         return self._model.disable_adapter() if off else nullcontext()
 
     def _token_logprobs(self, batch: Batch, temperature: float) -> Tensor:
+        options = {"adapter": self._adapter, "checkpointing": self._compute.checkpointing}
         if self.slow_because is None:
-            hidden = completion_hidden(self._causal, batch, adapter=self._adapter)
-            weight, bias = effective(self._causal.lm_head, adapter=self._adapter)
-            return ops.token_logprobs(
-                hidden,
-                weight,
-                batch.completions,
-                temperature=temperature,
-                bias_V=bias,
-                product=linear,
-            )
-        with self._adapters():
+            with self._autocast():
+                hidden = completion_hidden(self._causal, batch, **options)
+            return self._scored(hidden, batch.completions, temperature)
+        saving = checkpointed(self._causal) if self._compute.checkpointing else nullcontext()
+        with self._adapters(), self._autocast(), saving:
             logits = completion_logits(self._model, batch)
         return ops.selective_log_softmax(logits.float() / temperature, batch.completions)
+
+    def _packed_logprobs(self, packed: Packed, temperature: float) -> Tensor:
+        options = {"adapter": self._adapter, "checkpointing": self._compute.checkpointing}
+        with self._autocast():
+            hidden = packed_hidden(self._causal, packed, **options)
+        return self._scored(hidden, packed.predicted, temperature)
+
+    def _scored(self, hidden: Tensor, ids: Tensor, temperature: float) -> Tensor:
+        weight, bias = effective(self._causal.lm_head, adapter=self._adapter)
+        if self._half:
+            # By hand: where logits are made in parts, they are made again without autocast.
+            hidden, weight = hidden.bfloat16(), weight.bfloat16()
+            bias = None if bias is None else bias.bfloat16()
+        return ops.token_logprobs(
+            hidden, weight, ids, temperature=temperature, bias_V=bias, product=linear
+        )
+
+    @property
+    def _half(self) -> bool:
+        return self._compute.precision == "bfloat16"
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """Matrix products and attention in bfloat16 over float32 weights, where that is chosen."""
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16) if self._half else nullcontext()
 
     def _limit(self, index: int, prompt: Sequence[int], wanted: int) -> int:
         """How many tokens may follow a prompt."""
@@ -339,17 +385,3 @@ def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     found.append(getattr(model.generation_config, "eos_token_id", None))
     flat = [i for ids in found for i in (ids if isinstance(ids, list) else [ids])]
     return frozenset(i for i in flat if i is not None)
-
-
-def _check_sampling(sampling: Sampling, copies: int, triggers: tuple[str, ...]) -> None:
-    problems = {
-        f"copies must be at least 1, got {copies}": copies < 1,
-        f"max_tokens must not be negative, got {sampling.max_tokens}": sampling.max_tokens < 0,
-        f"temperature must not be negative, got {sampling.temperature}": sampling.temperature < 0,
-        f"top_p must be in (0, 1], got {sampling.top_p}": not 0 < sampling.top_p <= 1,
-        f"top_k must not be negative, got {sampling.top_k}": sampling.top_k < 0,
-        "an empty string cannot be a stop string or trigger": "" in (*sampling.stop, *triggers),
-    }
-    for problem, holds in problems.items():
-        if holds:
-            raise LMError(problem)

@@ -2,7 +2,7 @@
 
 PyTorch itself takes oneDNN for single precision only inside `torch.compile`; the operator is the
 one its compiled code calls. Where it is not there, or on other devices and types, this is
-`torch.nn.functional.linear`.
+`torch.nn.functional.linear`, as it is under autocast, which knows that one alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _ONEDNN: Any = (
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Product x [..., in] · weightᵀ [in, out] + bias; differentiable once."""
-    if _ONEDNN is None or weight.device.type != "cpu" or weight.dtype != torch.float32:
+    plain = _ONEDNN is None or weight.device.type != "cpu" or weight.dtype != torch.float32
+    if plain or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias)

@@ -78,10 +78,14 @@ def open_lm(
 
 @contextmanager
 def opened(
-    text: str, *, run_folder: Path | None = None, max_usd: float | None = None
+    text: str,
+    *,
+    run_folder: Path | None = None,
+    max_usd: float | None = None,
+    device: str | torch.device = "cpu",
 ) -> Generator[ChatLM]:
     """`open_lm` for the length of a block; then its connections, books and files are closed."""
-    lm = open_lm(text, run_folder=run_folder, max_usd=max_usd)
+    lm = open_lm(text, run_folder=run_folder, max_usd=max_usd, device=device)
     try:
         yield lm
     finally:

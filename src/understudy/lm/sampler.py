@@ -100,7 +100,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that `generate` needs besides a decoder; `limits` [U] are tokens per completion."""
+    """All that `generate` needs besides a decoder; `limits` [U] are tokens per completion.
+
+    Raises:
+        LMError: the options make no sense.
+    """
 
     prompts: Sequence[Sequence[int]]
     copies: int
@@ -111,6 +115,22 @@ class Job:
     react: React | None = None
     row_keys: Sequence[int] | None = None
     masker: TokenMasker | None = None
+
+    def __post_init__(self) -> None:
+        own, rows = self.sampling, len(self.prompts) * self.copies
+        problems = {
+            f"copies must be at least 1, got {self.copies}": self.copies < 1,
+            f"max_tokens must not be negative, got {own.max_tokens}": own.max_tokens < 0,
+            f"temperature must not be negative, got {own.temperature}": own.temperature < 0,
+            f"top_p must be in (0, 1], got {own.top_p}": not 0 < own.top_p <= 1,
+            f"top_k must not be negative, got {own.top_k}": own.top_k < 0,
+            "an empty string cannot be a stop string or trigger": "" in (*own.stop, *self.triggers),
+        }
+        for problem, holds in problems.items():
+            if holds:
+                raise LMError(problem)
+        if self.row_keys is not None and len(self.row_keys) != rows:
+            raise LMError(f"{len(self.row_keys)} row keys for {rows} rows")
 
     def rows(self) -> list[Row]:
         """All completions [U·G], copies fastest, with nothing in them."""

@@ -15,6 +15,7 @@ def pad_ragged(
     *,
     side: Literal["left", "right"] = "right",
     dtype: torch.dtype,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Rows of different lengths as one tensor, and where it is real.
 
@@ -23,6 +24,7 @@ def pad_ragged(
         fill: what stands where a row has no entry.
         side: where the padding goes.
         dtype: of the tensor.
+        device: of both tensors.
 
     Returns:
         The rows [B, L], L the longest one's length, and a mask [B, L] that is True at real entries.
@@ -39,4 +41,4 @@ def pad_ragged(
         where = slice(0, len(row)) if side == "right" else slice(longest - len(row), longest)
         values[i, where] = torch.tensor(row, dtype=dtype)
         mask[i, where] = True
-    return values, mask
+    return values.to(device), mask.to(device)

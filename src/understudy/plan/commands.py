@@ -12,7 +12,7 @@ from understudy.envs.study.load import load as load_study
 from understudy.envs.study.play import play
 from understudy.envs.study.policies import uniform
 from understudy.lm.spec import parse_spec
-from understudy.plan.estimate import FLOAT, Body, Estimate, Silent, body_of, priced, tokens_of
+from understudy.plan.estimate import FLOAT, HALF, Body, Estimate, Silent, body_of, priced, tokens_of
 from understudy.plan.learners import plan_teacher, plan_world_model
 from understudy.roles.optimizer.budget import Budget
 from understudy.roles.optimizer.build import build_policy, build_proposer
@@ -70,16 +70,18 @@ def policy_memory(config: PolicyConfig, body: Body, prompt: int) -> dict[str, in
     rows = config.prompts * config.group
     part = rows // (config.minibatches * config.accumulate)
     anchors = bool(config.loss.kl_coef > 0 and not config.lora_rank)
+    half, saving = config.compute.precision == "bfloat16", config.compute.checkpointing
     tokens = part * config.max_tokens + part // config.group * prompt
     return {
         "weights": weights + (trained if config.lora_rank else 0),
+        **({"the weights' copies in bfloat16": weights // FLOAT * HALF} if half else {}),
         "gradients": trained,
         "AdamW's two moments": 2 * trained,
         **({"the reference's weights": weights} if anchors else {}),
         "keys and values while playing": body.cache(
-            config.prompts * prompt + rows * config.max_tokens
+            config.prompts * prompt + rows * config.max_tokens, half=half
         ),
-        "activations of a backward pass": body.activations(tokens),
+        "activations of a backward pass": body.activations(tokens, half=half, checkpointing=saving),
     }
 
 

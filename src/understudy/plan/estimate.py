@@ -22,7 +22,9 @@ CHARS_PER_TOKEN = 3.0
 TEMPLATE = 4
 """Tokens that a message has around its text."""
 FLOAT = 4
-"""Bytes of a number: models are trained and sampled in float32."""
+"""Bytes of a number: weights are trained and kept in float32."""
+HALF = 2
+"""The same in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,27 @@ class Body:
         ends = 2 * (self.hidden + wide) + 2 * (self.hidden + narrow)
         return self.layers * rank * (ends + 3 * (self.hidden + self.feed_forward))
 
-    def cache(self, tokens: int) -> int:
+    def cache(self, tokens: int, *, half: bool = False) -> int:
         """Bytes of the keys and values of so many tokens."""
-        return 2 * self.layers * self.kv_heads * self.head * tokens * FLOAT
+        size = HALF if half else FLOAT
+        return 2 * self.layers * self.kv_heads * self.head * tokens * size
 
-    def activations(self, tokens: int) -> int:
+    def activations(self, tokens: int, *, half: bool = False, checkpointing: bool = False) -> int:
         """Bytes kept for the gradient of so many tokens: a block's in- and outputs, and the logits.
 
         Per token and block 8 vectors of the model's width, 4 of the feed-forward's and 4 of the heads';
-        the logits, their log-probabilities and the gradient of both.
+        the logits, their log-probabilities and the gradient of both. In half precision the sums over
+        blocks and what the norms keep, 6 vectors of the model's width, stay whole. Checkpointed: one
+        block's, and one vector for each.
         """
-        block = 8 * self.hidden + 4 * self.feed_forward + 4 * self.heads * self.head
-        return tokens * FLOAT * (self.layers * block + 4 * self.vocabulary)
+        others = 4 * self.feed_forward + 4 * self.heads * self.head
+        block = FLOAT * (8 * self.hidden + others)
+        if half:
+            block = FLOAT * 6 * self.hidden + HALF * (4 * self.hidden + others)
+        blocks = self.layers * block
+        if checkpointing:
+            blocks = block + self.layers * FLOAT * self.hidden
+        return tokens * (blocks + FLOAT * 4 * self.vocabulary)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Stage:
     def begin(cls, world: World, seed: int, hidden: Tensor) -> Stage:
         """Starts every episode anew."""
         observation = world.reset(seed)
-        starts = torch.ones(world.rows, dtype=torch.bool)
+        starts = torch.ones(world.rows, dtype=torch.bool, device=hidden.device)
         return cls(world, observation, starts, hidden, np.zeros(world.rows, np.float32))
 
 
@@ -87,33 +87,37 @@ class Segment:
 def collect_steps(
     stage: Stage, actor: Actor, steps: int, rng: np.random.Generator, advise: Advise | None = None
 ) -> Segment:
-    """Acts for `steps` steps in every row, by sampling; `stage` moves on."""
-    world = stage.world
+    """Acts for `steps` steps in every row, by sampling; `stage` moves on.
+
+    The world is on the CPU; what the actor reads, and the segment, are where its memory is.
+    """
+    world, device = stage.world, stage.hidden.device
     made: dict[str, list[Any]] = {name: [] for name in _STACKED}
     features: list[Features] = []
     ended_returns: list[float] = []
     first_hidden = stage.hidden
     for _ in range(steps):
-        seen = world.features(stage.observation)
+        seen = features_on(device, world, stage.observation)
         outlook = actor(seen, stage.hidden, stage.starts)
         actions = sample(outlook.logits, rng)
         features.append(seen)
         made["starts"].append(stage.starts)
         made["logits"].append(outlook.logits)
         made["values"].append(outlook.values)
-        made["actions"].append(torch.from_numpy(actions))
+        made["actions"].append(torch.from_numpy(actions).to(device))
         if advise is not None:
-            made["teacher"].append(torch.from_numpy(advise(stage.observation)))
+            made["teacher"].append(torch.from_numpy(advise(stage.observation)).to(device))
         turn = world.step(actions)
         ended = turn.terminated | turn.truncated
-        made["rewards"].append(torch.from_numpy(turn.rewards))
-        made["terminated"].append(torch.from_numpy(turn.terminated))
-        made["ended"].append(torch.from_numpy(ended))
-        final = torch.zeros(world.rows)
+        made["rewards"].append(torch.from_numpy(turn.rewards).to(device))
+        made["terminated"].append(torch.from_numpy(turn.terminated).to(device))
+        made["ended"].append(torch.from_numpy(ended).to(device))
+        final = torch.zeros(world.rows, device=device)
         cut = turn.truncated & ~turn.terminated
         if turn.final is not None and cut.any():
             # Only a cut episode's last state has a value that counts.
-            last = actor(world.features(turn.final), outlook.hidden, torch.zeros_like(stage.starts))
+            seen = features_on(device, world, turn.final)
+            last = actor(seen, outlook.hidden, torch.zeros_like(stage.starts))
             final = last.values
         made["final"].append(final)
         stage.returns = stage.returns + turn.rewards
@@ -121,7 +125,7 @@ def collect_steps(
         stage.returns[ended] = 0
         stage.observation, stage.hidden = turn.observation, outlook.hidden
         stage.starts = made["ended"][-1]
-    last = actor(world.features(stage.observation), stage.hidden, stage.starts)
+    last = actor(features_on(device, world, stage.observation), stage.hidden, stage.starts)
     stacked = {name: torch.stack(parts) for name, parts in made.items() if parts}
     following = torch.cat([stacked["values"][1:], last.values[None]])
     return Segment(
@@ -138,9 +142,14 @@ _STACKED = (
 )  # fmt: skip
 
 
+def features_on(device: torch.device, world: World, observation: Observation) -> Features:
+    """What a network reads of an observation, where the network is."""
+    return {name: value.to(device) for name, value in world.features(observation).items()}
+
+
 def sample(logits: Tensor, rng: np.random.Generator) -> Ints:
-    """One action per row from softmax(logits [R, A])."""
-    cumulative = logits.softmax(-1).double().cumsum(-1)
+    """One action per row from softmax(logits [R, A]); the noise is drawn on the CPU."""
+    cumulative = logits.cpu().softmax(-1).double().cumsum(-1)
     u = torch.from_numpy(rng.random(len(logits))) * cumulative[:, -1]
     return (cumulative <= u[:, None]).sum(-1).numpy()
 

@@ -42,6 +42,7 @@ __all__ = ["ConfigError", "RunConfig", "dump", "load"]
 
 C = TypeVar("C")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?")
 MAX_FILE_BYTES = 1 << 20
 
 
@@ -63,13 +64,24 @@ class RunConfig:
     """Newest checkpoints kept, besides the best one."""
     progress: bool = True
     """Show progress."""
+    device: str = "cpu"
+    """Where networks and local models compute: cpu, cuda, cuda:N, or auto (cuda where there is one)."""
 
     def check(self) -> None:
-        """Raises ConfigError where the name could not be a directory's."""
+        """Raises ConfigError where the name could not be a directory's, or the device is none."""
         if self.name is not None and not NAME.fullmatch(self.name):
             raise ConfigError(
                 f"run.name must be letters, digits, '.', '_' or '-', at most 100, not {_show(self.name)}"
             )
+        if not DEVICE.fullmatch(self.device):
+            raise ConfigError(
+                f"run.device must be cpu, cuda, cuda:N or auto, not {_show(self.device)}"
+            )
+
+    def check_workers(self, workers: int) -> None:
+        """Raises ConfigError where several processes would train elsewhere than on the CPU."""
+        if workers > 1 and self.device != "cpu":
+            raise ConfigError("workers: processes add up gradients on the CPU; give no run.device")
 
 
 def load(cls: type[C], args: Sequence[str], *, prog: str = "understudy") -> C:

@@ -35,6 +35,7 @@ from typing import Any, Self
 from understudy.run import checkpoint as checkpoints
 from understudy.run.checkpoint import Checkpoint, Tensors
 from understudy.run.config import RunConfig, dump, load
+from understudy.run.device import device_of
 from understudy.run.errors import RunError, Stopped
 from understudy.run.fields import flatten
 from understudy.run.files import on_disk, replace_file, require_space
@@ -97,9 +98,10 @@ class Run:
         Raises:
             RunError: it exists already, cannot be written, or the disk is full; a resumed run has
                 another writer or was started with another configuration.
-            ConfigError: the logger is not installed.
+            ConfigError: the logger is not installed, or there is no such device.
         """
         check_logger(run_config.logger)
+        device_of(run_config.device)
         if run_config.resume is not None:
             run = cls(Path(run_config.resume), run_config, flatten(config))
             try:

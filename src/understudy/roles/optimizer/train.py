@@ -44,6 +44,7 @@ from understudy.roles.optimizer.proposers import Proposer
 from understudy.roles.optimizer.scoring import SharedTask
 from understudy.roles.optimizer.trials import Trial, Trials
 from understudy.run.checkpoint import Checkpoint
+from understudy.run.device import device_of
 from understudy.run.executors import Executor
 from understudy.run.files import write_json
 from understudy.run.open_executor import opened as opened_executor
@@ -165,7 +166,12 @@ def open_model(
     config: OptimizerConfig, folder: Path | None = None
 ) -> AbstractContextManager[ChatLM]:
     """The model of the settings, for the length of a block; it never passes the budget's money."""
-    return opened(config.lm, run_folder=folder, max_usd=config.budget.usd or None)
+    return opened(
+        config.lm,
+        run_folder=folder,
+        max_usd=config.budget.usd or None,
+        device=device_of(config.run.device),
+    )
 
 
 def _begin(

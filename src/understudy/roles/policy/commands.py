@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from understudy.data.jsonl import read_rows, write_rows
 from understudy.envs.base import Problem
 from understudy.envs.registry import make_grader
@@ -37,6 +39,7 @@ from understudy.rollout.chat import collect_chat
 from understudy.rollout.collect import collect
 from understudy.rollout.evaluate import evaluate
 from understudy.run.config import ConfigError
+from understudy.run.device import device_of
 from understudy.run.run import Run
 from understudy.types import Episode
 
@@ -48,17 +51,21 @@ def run_train(config: PolicyConfig) -> Path:
         Stopped: a signal asked for it; a checkpoint is written.
     """
     setting = setting_of(config)
-    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
-    teacher = open_token_lm(config.distill) if config.distill else None
+    device = device_of(config.run.device)
+    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None, device=device)
+    lm.compute = config.compute
+    teacher = open_token_lm(config.distill, device=device) if config.distill else None
     if teacher is not None and teacher.tokenizer.get_vocab() != lm.tokenizer.get_vocab():
         raise ConfigError(f"distill: {config.distill} has another tokenizer than {config.lm}")
+    if teacher is not None:
+        teacher.compute = config.compute
     if config.reward.judge:
         # Local models alone give probabilities; opened here once, as an error leaves no run behind.
         if not parse_spec(config.reward.judge).has_weights:
             raise LMError(
                 f"reward.judge: {config.reward.judge} gives no probabilities to score with"
             )
-        _check_opens(config.reward.judge)
+        _check_opens(config.reward.judge, device)
     with ExitStack() as stack:
         loop = train if config.workers == 1 else train_ddp
         if config.sampler.engine == "vllm":
@@ -66,7 +73,9 @@ def run_train(config: PolicyConfig) -> Path:
         run = stack.enter_context(_open_run("train", config.env, config))
         judge = None
         if config.reward.judge:
-            judge = stack.enter_context(opened(config.reward.judge, run_folder=run.path))
+            judge = stack.enter_context(
+                opened(config.reward.judge, run_folder=run.path, device=device)
+            )
         assert judge is None or isinstance(judge, ChoiceLM), "every local model scores choices"
         loop(config, run, lm=lm, setting=setting, judge=judge, teacher=teacher)
         return run.path
@@ -90,6 +99,7 @@ def _by_vllm(config: PolicyConfig, lm: LocalLM) -> Generator[Play]:
 
 def run_pretrain(config: PretrainConfig) -> Path:
     """Makes a model from nothing; returns the run directory, whose `model/` is the model."""
+    device_of(config.run.device)
     corpus = make_corpus(config)
     with _open_run("pretrain", "corpus", config) as run:
         pretrain(config, run, corpus)
@@ -99,9 +109,10 @@ def run_pretrain(config: PretrainConfig) -> Path:
 def run_eval(config: EvalConfig) -> Path:
     """Evaluates any language model on held-out problems; returns the run directory."""
     setting = make_setting(config.env, config.task, config.seed, config.problems)
-    lm = open_token_lm(config.lm) if parse_spec(config.lm).has_weights else None
+    device = device_of(config.run.device)
+    lm = open_token_lm(config.lm, device=device) if parse_spec(config.lm).has_weights else None
     if lm is None:
-        _check_opens(config.lm, max_usd=config.max_usd)
+        _check_opens(config.lm, device, max_usd=config.max_usd)
     with _open_run("eval", config.env, config) as run, ExitStack() as stack:
         sampling = Sampling(
             max_tokens=config.max_tokens,
@@ -112,7 +123,7 @@ def run_eval(config: EvalConfig) -> Path:
             act = partial(collect, lm, prompt=setting.prompt, sampling=sampling)
         else:
             chat = stack.enter_context(
-                opened(config.lm, run_folder=run.path, max_usd=config.max_usd)
+                opened(config.lm, run_folder=run.path, max_usd=config.max_usd, device=device)
             )
             act = partial(collect_chat, chat, prompt=setting.prompt, sampling=sampling)
         indices = setting.test_indices(config.problems)
@@ -151,9 +162,9 @@ def run_grade(config: GradeConfig) -> Path:
     return Path(config.out)
 
 
-def _check_opens(text: str, max_usd: float | None = None) -> None:
+def _check_opens(text: str, device: torch.device, max_usd: float | None = None) -> None:
     """Opens a model and leaves nothing of it, so that an error comes before there is a run."""
-    with opened(text, max_usd=max_usd):
+    with opened(text, max_usd=max_usd, device=device):
         pass
 
 
@@ -175,7 +186,8 @@ def _compare_one(base: PolicyConfig, algorithm: Compared, seed: int) -> dict[str
 def _supervised(config: PolicyConfig) -> Path:
     """The baseline without RL: as many updates on as many worked answers."""
     setting = setting_of(config)
-    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
+    device = device_of(config.run.device)
+    lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None, device=device)
     with _open_run(SUPERVISED, config.env, config) as run:
         run.restore()  # it has no checkpoints: one that was stopped begins anew
         run.log(0, as_metrics(evaluate_all(config, run, lm, setting, thorough=True)))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from understudy.lm.compute import ComputeConfig
 from understudy.run.config import ConfigError, RunConfig
 from understudy.run.fields import (
     NonNegativeFloat,
@@ -193,14 +194,11 @@ class PolicyConfig:
     loss: LossConfig = LossConfig()
     reward: RewardConfig = RewardConfig()
     sampler: SamplerConfig = SamplerConfig()
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def check(self) -> None:
         """Rejects combinations that cannot mean anything."""
-        if self.sampler.engine == "vllm" and (self.workers > 1 or self.replay is not None):
-            raise ConfigError(
-                "sampler.engine: vllm draws answers in this process, so there is one worker and no replay"
-            )
         if self.algorithm != "reinforce" and self.group < 2:
             raise ConfigError(
                 f"group: {self.algorithm} compares answers of a group; it must be at least 2"
@@ -221,10 +219,6 @@ class PolicyConfig:
             raise ConfigError(
                 "task.eval_path: a training file and a held-out file go together; give both paths"
             )
-        if self.shard and (self.workers == 1 or self.lora_rank):
-            raise ConfigError(
-                "shard: weights are divided among workers, so there must be two, and no lora_rank"
-            )
         if self.lora_rank and self.loss.reference_every:
             raise ConfigError(
                 "loss.reference_every: under LoRA the reference is the base model and stays"
@@ -233,6 +227,23 @@ class PolicyConfig:
             raise ConfigError("reward.judge: a judge and its dimensions go together; give both")
         if self.temperature <= 0:
             raise ConfigError("temperature: training samples, so it must be above 0")
+        self._check_where()
+
+    def _check_where(self) -> None:
+        """Rejects what its processes, devices and engines cannot do."""
+        if self.sampler.engine == "vllm" and (self.workers > 1 or self.replay is not None):
+            raise ConfigError(
+                "sampler.engine: vllm draws answers in this process, so there is one worker and no replay"
+            )
+        if self.shard and (self.workers == 1 or self.lora_rank):
+            raise ConfigError(
+                "shard: weights are divided among workers, so there must be two, and no lora_rank"
+            )
+        if self.shard and self.compute != ComputeConfig():
+            raise ConfigError(
+                "compute: divided weights (shard) pass through transformers as they are; leave it out"
+            )
+        self.run.check_workers(self.workers)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from understudy.roles.policy.supervised import (
 )
 from understudy.rollout.corpus import Corpus
 from understudy.run.checkpoint import pack_optimizer, unpack_optimizer
+from understudy.run.device import device_of
 from understudy.run.errors import ConfigError
 from understudy.run.progress import Progress
 from understudy.run.run import Run
@@ -62,7 +63,7 @@ def pretrain(config: PretrainConfig, run: Run, corpus: Corpus) -> LocalLM:
         context=config.context,
         seed=config.seed,
     )
-    lm = LocalLM(model, tokenizer)
+    lm = LocalLM(model, tokenizer, device=device_of(config.run.device))
     optimizers = make_optimizers(model, config.weight_decay)
     first = _restore(run, model, optimizers)
     window: list[float] = []

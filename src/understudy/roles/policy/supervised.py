@@ -46,8 +46,10 @@ def batches(
 def cross_entropy(model: torch.nn.Module, rows: Sequence[Example], pad_id: int) -> torch.Tensor:
     """Mean negative log-likelihood of the learnt tokens, in nats."""
     longest = max(len(e.ids) for e in rows)
-    ids = torch.tensor([[*e.ids, *[pad_id] * (longest - len(e.ids))] for e in rows])
+    device = next(model.parameters()).device
+    ids = torch.tensor([[*e.ids, *[pad_id] * (longest - len(e.ids))] for e in rows]).to(device)
     weights = torch.tensor([[*e.weights, *[0.0] * (longest - len(e.ids))] for e in rows])
+    weights = weights.to(device)
     # Right padding under a causal mask: no real token attends to a pad.
     logits = model(input_ids=ids[:, :-1], use_cache=False).logits
     loss = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")

@@ -135,6 +135,8 @@ def serve(config: PolicyConfig, follower: Follower) -> None:
     setting = setting_of(config)
     lm = open_token_lm(config.lm, lora_rank=config.lora_rank or None)
     teacher = open_token_lm(config.distill) if config.distill else None
+    for model in (lm, teacher) if teacher else (lm,):
+        model.compute = config.compute
     reference = lm.reference() if config.loss.kl_coef > 0 else None
     anchors = anchors_of(config, reference, teacher)
     if config.shard:

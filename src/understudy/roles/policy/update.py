@@ -72,11 +72,16 @@ def loss_of(
     """The loss of some groups, as their share of the whole batch's loss, and its metrics."""
     rows = config.loss
     new_BL = logprobs(lm, groups, config.temperature)
-    old_BL, _ = ops.pad_ragged([r for g in groups for r in g.old_logprobs], 0.0, dtype=new_BL.dtype)
-    advantages_BL, _ = ops.pad_ragged(
-        [r for g in groups for r in g.advantages], 0.0, dtype=new_BL.dtype
+    dtype, device = new_BL.dtype, new_BL.device
+    old_BL, _ = ops.pad_ragged(
+        [r for g in groups for r in g.old_logprobs], 0.0, dtype=dtype, device=device
     )
-    mask_BL, _ = ops.pad_ragged([r for g in groups for r in g.sampled], False, dtype=torch.bool)
+    advantages_BL, _ = ops.pad_ragged(
+        [r for g in groups for r in g.advantages], 0.0, dtype=dtype, device=device
+    )
+    mask_BL, _ = ops.pad_ragged(
+        [r for g in groups for r in g.sampled], False, dtype=torch.bool, device=device
+    )
     penalty_BL = torch.zeros_like(new_BL)
     answers, tokens = float(len(new_BL)), float(mask_BL.sum())
     metrics: Sums = {GAP: (float((new_BL - old_BL).detach()[mask_BL].abs().max()), 1.0)}

@@ -42,6 +42,7 @@ from understudy.roles.simulator.offline.policies import Learned
 from understudy.roles.simulator.offline.tune import tune
 from understudy.roles.simulator.train import FIDELITY, train, write_report
 from understudy.roles.simulator.transitions import offline_of
+from understudy.run.device import device_of
 from understudy.run.open_executor import opened as opened_executor
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
@@ -68,7 +69,7 @@ def run_generate(config: GenerateConfig) -> Path:
     Raises:
         Stopped: a signal asked for it; what was answered is recorded.
     """
-    study = load(config.study)
+    device, study = device_of(config.run.device), load(config.study)
     if is_short(config):
         Lines(study)
     reference = canaries = None
@@ -79,7 +80,7 @@ def run_generate(config: GenerateConfig) -> Path:
     else:
         reference = people_of(config.source, study, seeds)
         told, canaries = told_of(reference, config.source, study, seeds)
-    with opened(config.lm, max_usd=config.ask.max_usd):
+    with opened(config.lm, max_usd=config.ask.max_usd, device=device):
         pass  # an error leaves no run behind
     with Run.create("simulator", study.name, config, config.run, verb="generate") as run:
         if run.restore() is not None:
@@ -87,7 +88,9 @@ def run_generate(config: GenerateConfig) -> Path:
         write_told(run, study, told, canaries)
         if reference is not None and config.source.data is None:
             write_cohort(run.path / REFERENCE, reference, layout(study))
-        with opened(config.lm, run_folder=run.path, max_usd=config.ask.max_usd) as lm:
+        with opened(
+            config.lm, run_folder=run.path, max_usd=config.ask.max_usd, device=device
+        ) as lm:
             made = generate(config, study, told, lm, run)
         if made is not None:
             reward = float(made[study.names.reward].mean())
@@ -132,13 +135,14 @@ def run_study(config: StudyConfig) -> Path:
     people = people_of(config.make.source, study, Seeds(config.seed))
     if len(people) < LEAST:
         raise DataError(f"{len(people)} people; at least {LEAST} are needed to learn and to judge")
-    with opened(config.make.lm, max_usd=config.make.ask.max_usd):
+    device, limit = device_of(config.run.device), config.make.ask.max_usd
+    with opened(config.make.lm, max_usd=limit, device=device):
         pass  # an error leaves no run behind
     with Run.create("simulator", study.name, config, config.run, verb="run") as run:
         if run.restore() is not None:
             return run.path
         with (
-            opened(config.make.lm, run_folder=run.path, max_usd=config.make.ask.max_usd) as lm,
+            opened(config.make.lm, run_folder=run.path, max_usd=limit, device=device) as lm,
             opened_executor(config.workers, config.ray) as executor,
         ):
             train(config, run, study, people, lm, executor)

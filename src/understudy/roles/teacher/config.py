@@ -161,6 +161,7 @@ class TeacherConfig:
             )
         if self.student.recurrent and self.envs * self.horizon % self.minibatch:
             raise ConfigError("minibatch: with a memory it must divide envs × horizon")
+        self.run.check_workers(self.workers)
 
 
 @dataclass(frozen=True)

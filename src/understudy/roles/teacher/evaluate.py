@@ -11,7 +11,7 @@ from torch import Tensor
 
 from understudy import ops
 from understudy.roles.teacher.student import Student, Team
-from understudy.rollout.steps import Advise, Played, play_episodes, sample
+from understudy.rollout.steps import Advise, Played, features_on, play_episodes, sample
 from understudy.rollout.world import Floats, Ints, Observation, World
 
 HELD_OUT_SEED = 1_000_000_000
@@ -75,7 +75,8 @@ def student_acts(student: Student | Team, world: World, rng: np.random.Generator
     def act(observation: Observation, starts: Tensor) -> Ints:
         nonlocal hidden
         with torch.no_grad():
-            outlook = student(world.features(observation), hidden, starts)
+            seen = features_on(hidden.device, world, observation)
+            outlook = student(seen, hidden, starts.to(hidden.device))
         hidden = outlook.hidden
         return sample(outlook.logits, rng)
 

@@ -48,7 +48,7 @@ class Gate:
 
     def mask(self, values: Tensor) -> Tensor:
         """1 where the student's values [T, R] are below the teacher's of the watched steps."""
-        mask = (values < torch.tensor(self._worth)).float()
+        mask = (values < torch.tensor(self._worth, device=values.device)).float()
         self.rounds += 1
         self.closed = self.rounds > GRACE and bool(mask.mean() < CLOSED_BELOW)
         return mask

@@ -36,6 +36,7 @@ from understudy.roles.teacher.student import (
 )
 from understudy.rollout.world import GridWorld, MpeWorld, World
 from understudy.run.config import ConfigError
+from understudy.run.device import device_of
 from understudy.run.run import Run
 from understudy.run.seed import Seeds
 
@@ -100,7 +101,7 @@ def make_student(config: TeacherConfig, world: World, seeds: Seeds) -> Student |
             recurrent=settings.recurrent,
         )
     initialise(student, seeds.generator("student"))
-    return student
+    return student.to(device_of(config.run.device))
 
 
 def _map_encoder(config: TeacherConfig, world: World) -> MapEncoder | PaperEncoder:
@@ -127,7 +128,7 @@ def check_teacher(config: TeacherConfig) -> None:
     if config.advice.plans is not None:
         Book.open(Path(config.advice.plans))
     elif config.advice.who == "lm":
-        with opened(config.lm, max_usd=config.advice.max_usd):
+        with opened(config.lm, max_usd=config.advice.max_usd, device=device_of(config.run.device)):
             pass
 
 
@@ -151,7 +152,10 @@ def _planner(config: TeacherConfig, world: World, run: Run, stack: ExitStack) ->
         return ExpertPlanner(advice.noise if advice.who == "noisy" else 0.0)
     if advice.plans is not None:
         return BookPlanner(Book.open(Path(advice.plans)))
-    lm = stack.enter_context(opened(config.lm, run_folder=run.path, max_usd=advice.max_usd))
+    device = device_of(config.run.device)
+    lm = stack.enter_context(
+        opened(config.lm, run_folder=run.path, max_usd=advice.max_usd, device=device)
+    )
     ask = LanguageModel(
         lm,
         samples=advice.samples,

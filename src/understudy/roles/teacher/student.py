@@ -125,8 +125,10 @@ class Student(nn.Module):
         return self.memory is not None
 
     def start(self, rows: int) -> Tensor:
-        """An empty memory, [rows, D]; D is 0 without one."""
-        return torch.zeros(rows, self.memory.hidden_size if self.memory else 0)
+        """An empty memory, [rows, D], on the student's device; D is 0 without one."""
+        return next(self.parameters()).new_zeros(
+            rows, self.memory.hidden_size if self.memory else 0
+        )
 
     def forward(self, features: Features, hidden: Tensor, starts: Tensor) -> Outlook:
         """One step: features [R, …], memory [R, D], `starts` True where an episode begins [R]."""

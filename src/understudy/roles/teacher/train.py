@@ -89,7 +89,9 @@ class State:
         arrays = {k: v.numpy() for k, v in found.tensors.get("world", {}).items()}
         stage = found.tensors["stage"]
         self.stage.observation = self.stage.world.set_state({**found.state["world"], **arrays})
-        self.stage.starts, self.stage.hidden = stage["starts"], stage["hidden"]
+        device = self.stage.hidden.device
+        self.stage.starts = stage["starts"].to(device)
+        self.stage.hidden = stage["hidden"].to(device)
         self.stage.returns = stage["returns"].numpy()
         if isinstance(self.teacher, Teacher):
             self.teacher.recount(found.state["teacher"])

@@ -124,13 +124,13 @@ def minibatches(
     lesson: Lesson, size: int, recurrent: bool, rng: np.random.Generator
 ) -> Iterator[Lesson]:
     """The lesson in random parts of `size` steps: of any steps, or of whole rows for a memory."""
-    steps, rows = lesson.advantages.shape
+    (steps, rows), device = lesson.advantages.shape, lesson.advantages.device
     if recurrent:
-        order = torch.from_numpy(rng.permutation(rows))
+        order = torch.from_numpy(rng.permutation(rows)).to(device)
         for chosen in order.split(max(1, size // steps)):
             yield rows_of(lesson, chosen)
     else:
-        order = torch.from_numpy(rng.permutation(steps * rows))
+        order = torch.from_numpy(rng.permutation(steps * rows)).to(device)
         for chosen in order.split(size):
             yield _pick(lesson, partial(_steps, chosen), chosen % rows)
 

@@ -48,14 +48,18 @@ class Agent(nn.Module):
             greedy: take the likeliest actions, on the likeliest latents.
 
         Returns:
-            Actions [N, A], 0 where the record ends an episode; the state for the next records.
+            Actions [N, A] on the model's device, 0 where the record ends an episode; the state for the next records.
         """
         model, behaviour = self.model, self.behaviour
-        batch = {name: torch.from_numpy(value) for name, value in records.items()}
+        batch = {name: torch.from_numpy(v).to(model.device) for name, v in records.items()}
         state = model.core.reset(state, batch["is_first"])
         h = state["h"]
         logits = model.posterior(model.seen(batch), h)
-        noise = torch.ones_like(logits) if greedy else exponential(generator, *logits.shape)
+        noise = (
+            torch.ones_like(logits)
+            if greedy
+            else exponential(generator, *logits.shape, device=model.device)
+        )
         z = model.sample(logits, noise)
         parameters = behaviour.actor(torch.cat([z, h], -1))
         if greedy:
@@ -120,6 +124,7 @@ def gradients(
     losses = model.losses(batch, latents, config.losses, live)
     whole = part.whole(rows)
     every = torch.randperm(whole * length, generator=generator)[: settings.starts]
+    every = every.to(model.device)
     chance = Chance.drawn(model, behaviour, settings.horizon, len(every), generator)
     index = every - part.first * length
     chosen = ((index >= 0) & (index < rows * length)).nonzero()[:, 0]
@@ -136,7 +141,7 @@ def gradients(
     dreamt, ahead, stats = dream_losses(model, behaviour, dream, settings, gamma, part.span)
     weights = weigh(config)
     if weights["replay_value"] > 0:
-        known = torch.full((rows * length,), torch.nan).index_put((index,), ahead)
+        known = ahead.new_full((rows * length,), torch.nan).index_put((index,), ahead)
         losses["replay_value"] = replay_value_loss(
             behaviour, latents.features, batch, known.unflatten(0, (rows, length)), settings
         )
@@ -216,7 +221,8 @@ def _noise(
 ) -> Tensor:
     """Drawn for the whole batch, so that a row's is the same wherever it is."""
     shape = part.whole(rows), length, model.size.latents, model.size.classes
-    return exponential(generator, *shape)[part.first : part.first + rows]
+    drawn = exponential(generator, *shape, device=model.device)
+    return drawn[part.first : part.first + rows]
 
 
 def _words(model: WorldModel, batch: Batch, index: Tensor) -> dict[str, Tensor] | None:
@@ -227,6 +233,6 @@ def _words(model: WorldModel, batch: Batch, index: Tensor) -> dict[str, Tensor] 
 
 
 def _states(model: WorldModel, latents: Latents, rows: int, length: int) -> Tensor:
-    every = torch.arange(rows * length)
+    every = torch.arange(rows * length, device=model.device)
     states = model.core.detach(model.core.starts(latents.observed.handle, every))
     return model.core.pack(states).unflatten(0, (rows, length))

@@ -58,10 +58,11 @@ class Actor(nn.Module):
         return parameters.chunk(2, -1)[0]
 
     def noise(self, generator: torch.Generator, *shape: int) -> Tensor:
-        """What `draw` needs, [*shape]."""
+        """What `draw` needs, [*shape]; drawn on the CPU, wherever the actor is."""
+        device = next(self.parameters()).device
         if self.discrete:
-            return exponential(generator, *shape)
-        return torch.randn(shape, generator=generator)
+            return exponential(generator, *shape, device=device)
+        return torch.randn(shape, generator=generator).to(device)
 
     def judge(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability of actions and entropy, in nats [...]."""
@@ -101,7 +102,7 @@ class Behaviour(nn.Module):
 
         The average starts at 0 and is not corrected for it. Small returns are not blown up.
         """
-        found = torch.quantile(returns.detach().flatten(), torch.tensor([0.05, 0.95]))
+        found = torch.quantile(returns.detach().flatten(), torch.tensor([0.05, 0.95]).to(returns))
         self.low.lerp_(found[0], rate)
         self.high.lerp_(found[1], rate)
         return (self.high - self.low).clamp(min=1.0)
@@ -140,12 +141,16 @@ class Chance:
         generator: torch.Generator,
     ) -> Chance:
         """Noise for `rows` dreams of `horizon` steps."""
-        shape, language = (horizon, rows), model.language
-        latents = exponential(generator, *shape, model.size.latents, model.size.classes)
+        shape, language, device = (horizon, rows), model.language, model.device
+        latents = exponential(
+            generator, *shape, model.size.latents, model.size.classes, device=device
+        )
         actions = behaviour.actor.noise(generator, *shape, behaviour.actions.size)
         words = None
         if language is not None:
-            words = exponential(generator, *shape, language.count, language.vocabulary)
+            words = exponential(
+                generator, *shape, language.count, language.vocabulary, device=device
+            )
         return cls(latents, actions, words)
 
     def of(self, rows: Tensor) -> Chance:

@@ -58,7 +58,7 @@ def run_eval(config: EvalConfig) -> Path:
     Raises:
         RunError: there is no trained agent there.
     """
-    trained = _settings(config)
+    trained = replace(_settings(config), run=config.run)
     torch.set_num_threads(trained.threads)
     found = checkpoints.load(Path(config.agent) / "checkpoints")
     if found is None or "agent" not in found.tensors:

@@ -196,6 +196,7 @@ class WorldModelConfig:
     def check(self) -> None:
         """Rejects what cannot work, before anything heavy is made."""
         parse_core(self.core)
+        self.run.check_workers(self.workers)
         if self.bins is not None and (self.bins < 3 or self.bins % 2 == 0):
             raise ConfigError(f"bins must be odd and at least 3, not {self.bins}")
         if self.workers > self.replay.batch:

@@ -52,14 +52,16 @@ def open_loop(
         actions.append(action)
         if bool(records["is_last"][0]):
             break
-        records = envs.advance(action.numpy())
-    batch = {k: torch.from_numpy(np.stack([row[k] for row in rows], 1)) for k in rows[0]}
+        records = envs.advance(action.cpu().numpy())
+    batch = {
+        k: torch.from_numpy(np.stack([row[k] for row in rows], 1)).to(model.device) for k in rows[0]
+    }
     batch["action"] = torch.stack(actions, 1)
     length = len(rows)
     seen = min(seen, length)
     known = {name: value[:, :seen] for name, value in batch.items()}
     size = model.size
-    noise = exponential(generator, 1, length, size.latents, size.classes)
+    noise = exponential(generator, 1, length, size.latents, size.classes, device=model.device)
     latents = model.observe(known, core.init_state(1), noise[:, :seen])
     features, state = list(latents.features.unbind(1)), latents.observed.state
     for t in range(seen, length):
@@ -68,7 +70,9 @@ def open_loop(
         now = {name: value[:, t] for name, value in batch.items()}
         if model.language is not None:
             # The words are dreamt as well: none of the episode's own is shown after `seen`.
-            drawn = exponential(generator, 1, model.language.count, model.language.vocabulary)
+            drawn = exponential(
+                generator, 1, model.language.count, model.language.vocabulary, device=model.device
+            )
             now |= model.language.draw(state["h"], drawn)
         _, state = core.step(model.token(z, model.given(batch["action"][:, t], now)), state)
     stacked = torch.stack(features, 1)
@@ -77,8 +81,8 @@ def open_loop(
     keys = list(dreamt)
     return OpenLoop(
         seen,
-        {name: batch[name][0].numpy() for name in keys},
-        {name: dreamt[name][0].numpy() for name in keys},
+        {name: batch[name][0].cpu().numpy() for name in keys},
+        {name: dreamt[name][0].cpu().numpy() for name in keys},
     )
 
 

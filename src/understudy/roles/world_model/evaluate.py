@@ -57,5 +57,5 @@ def evaluate(
     state = agent.model.core.init_state(len(envs))
     while not all(envs.over):
         action, state = agent.act(records, state, generator, greedy=greedy)
-        records = envs.advance(action.numpy(), restart=False)
+        records = envs.advance(action.cpu().numpy(), restart=False)
     return Evaluation(tuple(sorted(envs.finished)))

@@ -101,6 +101,11 @@ class WorldModel(nn.Module):
         self.going_on = MLP(self.width, size.units, 1, 1)
         self.language = Language(words[0], core) if words else None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.from_latent.weight.device
+
     # ---- inference -------------------------------------------------------------------------------
 
     def seen(self, batch: Batch) -> Tensor:
@@ -251,6 +256,12 @@ class Language(nn.Module):
         return {self.name: (self.logits(h).softmax(-1) / noise).argmax(-1)}
 
 
-def exponential(generator: torch.Generator, *shape: int) -> Tensor:
-    """Exponential variates; four times as fast as `Tensor.exponential_`."""
-    return torch.rand(shape, generator=generator).clamp_(min=1e-20).log_().neg_()
+def exponential(
+    generator: torch.Generator, *shape: int, device: torch.device | None = None
+) -> Tensor:
+    """Exponential variates; four times as fast as `Tensor.exponential_`.
+
+    Drawn on the CPU, where the generator is, and then moved: the same on every device.
+    """
+    drawn = torch.rand(shape, generator=generator).clamp_(min=1e-20).log_().neg_()
+    return drawn if device is None else drawn.to(device)

@@ -141,7 +141,7 @@ class Replay:
 
     def refresh(self, drawn: Drawn, states: Tensor) -> None:
         """Replaces the stored states of steps 1, 2, … of the sequences by states [B, ≤ T, n]."""
-        values = states.numpy()
+        values = states.cpu().numpy()
         steps = drawn.starts[:, None] + np.arange(1, values.shape[1] + 1)
         kept = steps < self.count
         rows = np.broadcast_to(drawn.rows[:, None], steps.shape)

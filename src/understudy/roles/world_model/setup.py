@@ -16,6 +16,7 @@ from understudy.roles.world_model.model import WorldModel
 from understudy.roles.world_model.nets import initialise
 from understudy.roles.world_model.optim import LaProp
 from understudy.roles.world_model.replay import Replay
+from understudy.run.device import device_of
 from understudy.run.seed import Seeds
 
 
@@ -63,7 +64,8 @@ def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
     initialise(model, generator)
     initialise(behaviour, generator)
     behaviour.slow.load_state_dict(behaviour.critic.state_dict())
-    return Agent(model, behaviour, core.context if _context(config) else 0)
+    agent = Agent(model, behaviour, core.context if _context(config) else 0)
+    return agent.to(device_of(config.run.device))
 
 
 def _context(config: WorldModelConfig) -> bool:

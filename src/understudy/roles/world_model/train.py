@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +74,8 @@ class State:
         self.replay.set_state(found.tensors["replay"], state["replay"])
         records = {name: tensor.numpy() for name, tensor in found.tensors["records"].items()}
         self.envs.set_state(state["envs"], records)
-        self.carry, self.sums = found.tensors["carry"], found.tensors["sums"]
+        self.carry = on(self.agent.model.device, found.tensors["carry"])
+        self.sums = on(self.agent.model.device, found.tensors["sums"])
         self.ticks, self.updates, self.logged = state["ticks"], state["updates"], state["logged"]
         self.recent, self.succeeded = state["recent"], state["succeeded"]
         self.summed = state["summed"]
@@ -137,9 +139,9 @@ def _act(state: State, run: Run) -> None:
     generator = _generator(run, "acting", state.ticks)
     before = state.carry
     action, state.carry = state.agent.act(records, before, generator, greedy=False)
-    kept = {**records, "action": action.numpy()}
+    kept = {**records, "action": action.cpu().numpy()}
     if CONTEXT in state.replay.fields:
-        kept[CONTEXT] = core.pack(before).numpy()
+        kept[CONTEXT] = core.pack(before).cpu().numpy()
     state.replay.add(kept)
     state.envs.advance(kept["action"])
     state.ticks += 1
@@ -165,6 +167,7 @@ def _learn(config: WorldModelConfig, state: State, run: Run, gradients: Gradient
     rng = run.seeds.generator("replay", state.updates)
     batch, drawn = state.replay.draw(config.replay.batch, rng)
     generator = _generator(run, "update", state.updates)
+    batch = on(state.agent.model.device, batch)
     done = update(state.agent, state.optimizer, batch, config, generator, gradients)
     if done.states is not None:
         state.replay.refresh(drawn, done.states)
@@ -185,6 +188,11 @@ def _line(state: State) -> dict[str, float]:
         stats["success"] = float(np.mean(state.succeeded))
     stats |= {f"unigram/{name}": nats for name, nats in state.replay.unigram().items()}
     return stats
+
+
+def on(device: torch.device, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors, moved to a device."""
+    return {name: value.to(device) for name, value in tensors.items()}
 
 
 def _generator(run: Run, *names: Any) -> torch.Generator:
