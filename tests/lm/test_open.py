@@ -275,8 +275,9 @@ class FakeVllm(types.ModuleType):
         self.sampling_params = types.SimpleNamespace(StructuredOutputsParams=dict)
         self.LLM = self.make
 
-    def make(self, *, model, trust_remote_code):
+    def make(self, *, model, trust_remote_code, structured_outputs_config):
         assert (model, trust_remote_code) == ("a/b", False)
+        assert structured_outputs_config["disable_any_whitespace"]
         return types.SimpleNamespace(chat=self.chat)
 
     def chat(self, conversations, *, sampling_params, use_tqdm):

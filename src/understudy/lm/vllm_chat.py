@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from understudy.lm import structured
-from understudy.lm.base import Choices, LMError, Regex, Reply, Request
+from understudy.lm.base import Choices, Regex, Reply, Request
 from understudy.lm.bounded import LADDER, bound
+from understudy.lm.vllm_engine import asking, opening, vllm_or_error
 from understudy.types import Usage
+
+FORMS = {"backend": "guidance", "disable_any_whitespace": True}
+"""How vLLM keeps a form: else a small model may write white space between two keys for ever, and the
+other backends do not know every schema."""
 
 
 class VllmChat:
@@ -20,18 +25,15 @@ class VllmChat:
         options: Go to `vllm.LLM`.
 
     Raises:
-        LMError: vLLM is not installed.
+        LMError: vLLM is not installed, or cannot run the model.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
-        try:
-            import vllm  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise LMError(
-                f'vllm:{name} needs vLLM, on Linux with a GPU: pip install "understudy[vllm]"'
-            ) from error
+        vllm = vllm_or_error(f"vllm:{name}")
         self._vllm: Any = vllm
-        self._lm: Any = vllm.LLM(model=name, trust_remote_code=False, **options)
+        options.setdefault("structured_outputs_config", FORMS)
+        with opening(vllm):
+            self._lm: Any = vllm.LLM(model=name, trust_remote_code=False, **options)
         self._name = f"vllm:{name}"
 
     @property
@@ -45,11 +47,12 @@ class VllmChat:
         if not requests:
             return []
         start = time.monotonic()
-        outputs = self._lm.chat(
-            [[{"role": m.role, "content": m.content} for m in r.messages] for r in requests],
-            sampling_params=[self._sampling(request) for request in requests],
-            use_tqdm=False,
-        )
+        with asking(self._vllm):
+            outputs = self._lm.chat(
+                [[{"role": m.role, "content": m.content} for m in r.messages] for r in requests],
+                sampling_params=[self._sampling(request) for request in requests],
+                use_tqdm=False,
+            )
         share = (time.monotonic() - start) / len(requests)
         return [_reply(r, output, share) for r, output in zip(requests, outputs, strict=True)]
 

@@ -10,7 +10,6 @@ noise and the rounding of log-probabilities are vLLM's own.
 from __future__ import annotations
 
 import copy
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,13 +23,8 @@ from torch import Tensor, nn
 from understudy.lm.base import Completion, LMError, React, Sampling
 from understudy.lm.local import LocalLM
 from understudy.lm.sampler import Job, Row, Watch, advance
+from understudy.lm.vllm_engine import asking, opening, vllm_or_error
 from understudy.types import Message
-
-_ENVIRONMENT = {
-    # In this process: weights are handed over as tensors, functions as functions.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-}
 
 
 class VllmSampler:
@@ -58,19 +52,12 @@ class VllmSampler:
         sleep: bool = False,
         **options: Any,
     ) -> None:
-        os.environ.update(_ENVIRONMENT)
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        try:
-            import vllm  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise LMError(
-                'sampling by vLLM needs it, on Linux: pip install "understudy[vllm]"'
-            ) from error
+        vllm = vllm_or_error("--sampler.engine vllm")
         self._lm, self._vllm, self._sleep = lm, vllm, sleep
         number = str(next(lm.weights())[1].dtype).removeprefix("torch.")
         with TemporaryDirectory() as folder:
             _config(lm).save_pretrained(folder)
-            try:
+            with opening(vllm):
                 self._engine: Any = vllm.LLM(
                     model=folder,
                     skip_tokenizer_init=True,
@@ -84,8 +71,6 @@ class VllmSampler:
                     logprobs_mode="processed_logprobs",
                     **options,
                 )
-            except (RuntimeError, *_refusals(vllm)) as error:
-                raise LMError(f"vLLM cannot run the model: {_line(error)}") from error
         self._awake = True
 
     # --- Codec ---
@@ -201,7 +186,7 @@ class VllmSampler:
         prompts = [
             {"prompt_token_ids": [*job.prompts[row.index // job.copies], *row.ids]} for row in rows
         ]
-        try:
+        with asking(self._vllm):
             params = [
                 self._vllm.SamplingParams(
                     max_tokens=row.limit - len(row.ids),
@@ -217,8 +202,6 @@ class VllmSampler:
                 for row in rows
             ]
             outputs = self._engine.generate(prompts, params, use_tqdm=False)
-        except _refusals(self._vllm) as error:
-            raise LMError(f"vLLM refuses to sample: {_line(error)}") from error
         for row, output in zip(rows, outputs, strict=True):
             answer = output.outputs[0]
             tokens = [int(token) for token in answer.token_ids]
@@ -269,12 +252,3 @@ def _compared(model: nn.Module, weights: Any) -> tuple[int, list[str]]:
             same += equal
             other += [] if equal else [name]
     return same, other
-
-
-def _refusals(vllm: Any) -> tuple[type[Exception], ...]:
-    """What vLLM raises for what it cannot do: newer versions a class of their own."""
-    return ValueError, getattr(getattr(vllm, "exceptions", None), "VLLMError", ValueError)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
