@@ -35,9 +35,9 @@ CASES = {
     "policy, problems": (POLICY + " --prompts {n} --max_tokens 64", 16),
     "teacher, environments": ("teacher train --debug --eval_episodes 2 --eval_every 1000000 --envs {n} --steps {n}000", 16),
     "teacher, steps": ("teacher train --debug --eval_episodes 2 --eval_every 1000000 --steps {n}", 16_000),
-    "optimizer, episodes": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4 --budget.episodes {n}", 400),
+    "optimizer, episodes": ("optimizer train --env Acrobot-v1 --proposer cma --held_out 4 --budget.episodes {n}", 1000),
     "world model, steps": ("world_model train --debug --eval_episodes 1 --steps {n}", 400),
-    "simulator, people": ("simulator generate --ask.match false --source.people 12 --people {n}", 8),
+    "simulator, people": ("simulator generate --ask.match false --source.people 12 --people {n}", 24),
 }  # fmt: skip
 
 

@@ -149,7 +149,8 @@ def play_all(
                 bar.update(done)
     if codes or came:
         text = f"{root}: {done} of {len(cells)} runs are done; the same command goes on"
-        raise Stopped(text, codes[0] if codes else 128 + came[0])
+        # Who was told tells others in their own way: Ray's tasks hear SIGINT, whatever came here.
+        raise Stopped(text, 128 + came[0] if came else codes[0])
     return failures
 
 
