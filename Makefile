@@ -9,7 +9,7 @@ demo: $(VENV)/.installed ## all five roles on the bundled model, offline; called
 	$(BIN)/understudy demo
 
 test: $(VENV)/.installed-test ## every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS) # two workers, a thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS) # two workers, a thread each
 
 check: $(VENV)/.installed-test ## lint, format, types, layers
 	$(BIN)/ruff check .
