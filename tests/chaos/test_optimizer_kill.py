@@ -14,7 +14,7 @@ from tests.roles.optimizer.processes import CASES, path
 from tests.roles.optimizer.scripted import Scripted
 from understudy.run.checkpoint import load
 
-KILLS = 9
+KILLS = 6
 SAME = ("metrics.jsonl", "trials.jsonl", "best_policy.json", "result.json")
 
 

@@ -34,7 +34,7 @@ from understudy.roles.simulator.matching import Matching
 from understudy.roles.simulator.people import LanguagePeople
 from understudy.roles.simulator.prompt import Prompts, Short, Worded
 
-KILLS = 12
+KILLS = 6
 MADE = ("metrics.jsonl", "cohort.csv", "profile.json", "reference.csv", "generate.json")
 OF_CASE = {
     "words": (*MADE, "canaries.csv"),

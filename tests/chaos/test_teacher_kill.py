@@ -11,7 +11,7 @@ from tests.roles.same import assert_same
 from tests.roles.teacher.processes import CASES, path
 from understudy.roles.teacher.summary import REPORT_CARD
 
-KILLS = 16
+KILLS = 8
 
 
 @pytest.mark.timeout(900)

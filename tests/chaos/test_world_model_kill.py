@@ -11,7 +11,7 @@ from tests.roles.same import assert_same
 from tests.roles.world_model.processes import CASES, path
 from understudy.roles.world_model.summary import PARAMETERS
 
-KILLS = 12
+KILLS = 6
 
 
 @pytest.mark.timeout(900)
