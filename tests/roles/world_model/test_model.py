@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -207,3 +208,12 @@ def test_blanked_words_say_nothing():
     assert not envs.advance(None)["token"].any()
     assert replay.words
     assert ops.symlog(torch.zeros(1)) == 0
+
+
+def test_rewards_are_scaled_where_they_are_learnt_from_and_not_where_they_are_told():
+    _, envs, _ = made(settings("--reward_scale", "50"))
+    records = envs.advance(None)
+    while not records["is_last"][0]:
+        records = envs.advance(np.eye(2, dtype=np.float32)[:1])
+        assert records["reward"] == [50.0]
+    assert envs.finished[0].total == envs.finished[0].length

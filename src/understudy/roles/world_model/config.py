@@ -172,6 +172,9 @@ class WorldModelConfig:
     """Processes among which an update's sequences are divided; what is learnt is the same."""
     bins: PositiveInt | None = None
     """Of the distributions of reward and value, odd; by default the size's."""
+    reward_scale: PositiveFloat = 1.0
+    """What is learnt from are rewards times this; returns are told without it. For rewards far below
+    1, which lie between two bins and do not weigh against the actor's entropy."""
     blank_tokens: bool = False
     """Replace every word the environment says by the first of its vocabulary (an ablation)."""
     log_every: PositiveInt = 500

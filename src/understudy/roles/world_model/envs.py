@@ -37,10 +37,18 @@ class Envs:
     """Environments alike, one record of each at a time."""
 
     def __init__(
-        self, envs: Sequence[gymnasium.Env[Any, Any]], seed: Seed, *, blank: bool = False
+        self,
+        envs: Sequence[gymnasium.Env[Any, Any]],
+        seed: Seed,
+        *,
+        blank: bool = False,
+        scale: float = 1.0,
     ) -> None:
-        """`seed` gives every episode's seed; `blank` hides what is said in words."""
-        self.envs, self.seed, self.blank = list(envs), seed, blank
+        """`seed` gives every episode's seed; `blank` hides what is said in words.
+
+        Rewards in records are multiplied by `scale`; returns of episodes are not.
+        """
+        self.envs, self.seed, self.blank, self.scale = list(envs), seed, blank, scale
         self.keys: tuple[Key, ...] = keys_of(envs[0].observation_space)
         self.actions: Actions = actions_of(envs[0].action_space)
         count = len(self.envs)
@@ -101,7 +109,7 @@ class Envs:
         self, observation: Any, reward: float, first: bool, last: bool, terminal: bool
     ) -> dict[str, Array]:
         found = flatten(self.keys, observation, blank=self.blank)
-        found["reward"] = np.array(reward, np.float32)
+        found["reward"] = np.array(self.scale * reward, np.float32)
         found |= {"is_first": np.array(first), "is_last": np.array(last)}
         found["is_terminal"] = np.array(terminal)
         return found

@@ -28,7 +28,12 @@ def make_envs(config: WorldModelConfig, seeds: Seeds, name: str, count: int) -> 
     """
     register_memory()
     envs = [make(config.env, config.env_options) for _ in range(count)]
-    return Envs(envs, lambda i, n: seeds.integer(name, i, n), blank=config.blank_tokens)
+    return Envs(
+        envs,
+        lambda i, n: seeds.integer(name, i, n),
+        blank=config.blank_tokens,
+        scale=config.reward_scale,
+    )
 
 
 def core_config(config: WorldModelConfig) -> CoreConfig:
