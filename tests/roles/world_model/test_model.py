@@ -16,7 +16,7 @@ from understudy.roles.world_model.behaviour import (
     imagine,
     replay_value_loss,
 )
-from understudy.roles.world_model.model import exponential
+from understudy.roles.world_model.model import exponential, joined
 from understudy.roles.world_model.setup import make_optimizer
 
 CASES = {
@@ -217,3 +217,33 @@ def test_rewards_are_scaled_where_they_are_learnt_from_and_not_where_they_are_to
         records = envs.advance(np.eye(2, dtype=np.float32)[:1])
         assert records["reward"] == [50.0]
     assert envs.finished[0].total == envs.finished[0].length
+
+
+def test_the_next_reward_is_foretold_where_the_output_is_not_all_that_is_remembered():
+    assert made(settings())[0].model.outcome is None
+    assert made(settings("--core", "llama", "--losses.outcome", "0"))[0].model.outcome is None
+    assert made(settings("--losses.outcome", "1"))[0].model.outcome is not None
+    agent, _, batch, _ = chunk(settings("--core", "llama"))
+    generator = noise()
+    state, batch = opening(agent, batch, generator)
+    latents = agent.model.observe(
+        batch, state, exponential(generator, *batch["reward"].shape, 16, 8)
+    )
+    ends = torch.zeros_like(batch["is_last"])
+    ends[1, 2] = ends[0, -1] = True
+    batch = {**batch, "reward": torch.ones_like(batch["reward"]), "is_last": ends}
+    found = agent.model.losses(batch, latents, settings().losses, 1.0)["outcome"]
+    # At first every bin is as likely: the same cost everywhere, but none across an episode's end.
+    assert torch.equal(found > 0, ~ends[:, :-1])
+    assert torch.allclose(
+        found[found > 0], torch.tensor(math.log(agent.model.outcome.bins.numel()))
+    )
+
+
+def test_what_an_action_brings_is_linear_in_what_is_seen():
+    seen, done = torch.randn(5, 3), torch.eye(2)[torch.tensor([0, 1, 1, 0, 1])]
+    found = joined(seen, done).unflatten(-1, (3, 3))
+    assert torch.equal(found[..., 0], seen)
+    assert torch.equal(found[..., 1:].sum(-1), seen)
+    assert torch.equal(found[0, :, 1], seen[0])
+    assert not found[0, :, 2].any()

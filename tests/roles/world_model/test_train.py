@@ -108,6 +108,8 @@ def test_mistakes_are_told_before_there_is_a_run(tmp_path: Path):
         settings("--core", "grru")
     with pytest.raises(ConfigError, match="bins must be odd"):
         settings("--bins", "4")
+    with pytest.raises(ConfigError, match="at least 2 steps"):
+        settings("--replay.length", "1")
     with pytest.raises(ConfigError, match="hold no sequence"):
         settings("--replay.capacity", "8")
     with pytest.raises(EnvError, match="CartPole-v1"):

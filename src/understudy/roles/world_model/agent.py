@@ -16,7 +16,7 @@ from understudy.roles.world_model.behaviour import (
     imagine,
     replay_value_loss,
 )
-from understudy.roles.world_model.config import WorldModelConfig, chosen
+from understudy.roles.world_model.config import OUTCOME, WorldModelConfig, chosen
 from understudy.roles.world_model.cores.base import State
 from understudy.roles.world_model.model import Batch, Latents, WorldModel, exponential
 from understudy.roles.world_model.replay import CONTEXT, Array
@@ -192,7 +192,8 @@ def weigh(config: WorldModelConfig) -> dict[str, float]:
     """The weight of every loss, by the first part of its name."""
     losses = config.losses
     return {
-        "decoder": losses.decoder, "reward": 1.0, "continue": 1.0, "token": losses.token,
+        "decoder": losses.decoder, "reward": 1.0, "continue": 1.0,
+        "token": losses.token, "outcome": chosen(losses.outcome, OUTCOME),
         "dynamics": chosen(losses.dynamics, 1.0 if config.nature else 0.5),
         "representation": losses.representation, "actor": 1.0, "critic": 1.0,
         "replay_value": chosen(config.behaviour.replay_value, 0.3 if config.nature else 0.0),

@@ -17,6 +17,8 @@ from understudy.run.fields import (
 )
 
 T = TypeVar("T")
+OUTCOME = 10.0
+"""Default weight of the next reward as foretold, where it is: much, because few steps bring any."""
 SizeName = Literal["cpu-tiny", "1m", "12m", "25m", "50m", "100m", "200m"]
 
 
@@ -89,6 +91,10 @@ class LossConfig:
     """Share of the uniform distribution in latents and in discrete policies."""
     token: NonNegativeFloat = 1.0
     """Weight of the next words' cross-entropy."""
+    outcome: NonNegativeFloat | None = None
+    """Weight of the next reward as foretold from what the actor sees and does; by default 10 for
+    attention and Mamba, whose output need not tell the actor what they remember, and 0 for cores whose
+    output is all that they remember."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +208,8 @@ class WorldModelConfig:
         self.run.check_workers(self.workers)
         if self.bins is not None and (self.bins < 3 or self.bins % 2 == 0):
             raise ConfigError(f"bins must be odd and at least 3, not {self.bins}")
+        if self.replay.length < 2:
+            raise ConfigError("replay.length: a sequence has at least 2 steps")
         if self.workers > self.replay.batch:
             raise ConfigError(
                 f"workers: {self.workers} processes cannot share {self.replay.batch} sequences "

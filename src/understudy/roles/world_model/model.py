@@ -7,6 +7,13 @@ DreamerV3 (Hafner et al., Nature 2025), equations 1 to 5, over any core of `core
     core        h_{t+1} = y_t, the core's output after E_t; zero at an episode's start
     prior       p(z_t | h_t)
     heads       x_t, r_t, c_t from f_t = [z_t, h_t]; the next word from h_t
+    outcome     r_{t+1} from f_t and a_t, where h_t is not all that the core remembers
+
+The last is not the original's. A GRU's output is its memory; attention and Mamba may keep to themselves
+what they need only once an action is taken, and an actor that reads their output would never see it
+(Samsami et al., arXiv 2403.04253, show actors the hidden state instead, which here is too large). And
+where reward depends on what is remembered and on what is done, but on neither alone, a head that reads
+the next output has no gradient at first. This one reads the product of the two.
 
 Unlike the original, an episode's first h is zero instead of one step of the core from zeros, and the
 action that led to x_t enters with the state it was taken in.
@@ -82,8 +89,12 @@ class WorldModel(nn.Module):
         bins: int,
         even: bool,
         unimix: float,
+        outcome: bool,
     ) -> None:
-        """`actions`: features of an action. `bins`, `even`: of the reward, see `TwoHotHead`."""
+        """`actions`: features of an action. `bins`, `even`: of the reward, see `TwoHotHead`.
+
+        `outcome`: whether the next reward is foretold.
+        """
         super().__init__()
         words = [key for key in keys if key.kind == "token"]
         if len(words) > 1:
@@ -98,6 +109,11 @@ class WorldModel(nn.Module):
         self.from_action = Linear(actions, core.token_width, bias=False)
         self.decoder = Decoder(keys, self.width, size.units, size.layers, size.depth)
         self.reward = TwoHotHead(self.width, size.units, 1, bins, even=even)
+        self.outcome = (
+            TwoHotHead(self.width * (1 + actions), size.units, 1, bins, even=even)
+            if outcome
+            else None
+        )
         self.going_on = MLP(self.width, size.units, 1, 1)
         self.language = Language(words[0], core) if words else None
 
@@ -119,8 +135,7 @@ class WorldModel(nn.Module):
 
     def given(self, action: Tensor, batch: Batch) -> Tensor:
         """The part of E_t [..., D] that needs no latent: the action's and the words'."""
-        scale = action.abs().amax(-1, keepdim=True).clamp(min=1.0)
-        found = self.from_action(action / scale)
+        found = self.from_action(bounded(action))
         return found if self.language is None else found + self.language.token(batch)
 
     def mixed(self, logits: Tensor) -> Tensor:
@@ -177,7 +192,7 @@ class WorldModel(nn.Module):
     def losses(
         self, batch: Batch, latents: Latents, config: LossConfig, live: float
     ) -> dict[str, Tensor]:
-        """Every term of the model's loss, unweighted, [B, T] each.
+        """Every term of the model's loss, unweighted, [B, T] each; "outcome" is [B, T − 1].
 
         Args:
             batch: the chunk.
@@ -202,6 +217,10 @@ class WorldModel(nn.Module):
         )
         if self.language is not None:
             found["token"] = self.language.loss(latents.observed.before, batch)
+        if self.outcome is not None:
+            told = self.outcome(joined(features, bounded(batch["action"]))[:, :-1])
+            loss = self.outcome.loss(told, batch["reward"][:, 1:])
+            found["outcome"] = loss * ~batch["is_last"][:, :-1]
         return found
 
     # ---- heads -----------------------------------------------------------------------------------
@@ -254,6 +273,20 @@ class Language(nn.Module):
     def draw(self, h: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Words [..., n] drawn from the head; `noise`: exponential variates [..., n, V]."""
         return {self.name: (self.logits(h).softmax(-1) / noise).argmax(-1)}
+
+
+def bounded(action: Tensor) -> Tensor:
+    """Actions [..., A], each divided by its largest feature where that is above 1."""
+    return action / action.abs().amax(-1, keepdim=True).clamp(min=1.0)
+
+
+def joined(features: Tensor, action: Tensor) -> Tensor:
+    """The products f ⊗ (1, a): [..., F · (1 + A)] of f [..., F] and a [..., A].
+
+    What an action brings is then a linear function of f.
+    """
+    weights = nn.functional.pad(action, (1, 0), value=1.0)
+    return (features[..., :, None] * weights[..., None, :]).flatten(-2)
 
 
 def exponential(

@@ -8,7 +8,7 @@ from understudy.envs.control.register import make
 from understudy.envs.memory.register import register as register_memory
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.behaviour import Behaviour
-from understudy.roles.world_model.config import SIZES, WorldModelConfig, chosen
+from understudy.roles.world_model.config import OUTCOME, SIZES, WorldModelConfig, chosen
 from understudy.roles.world_model.cores.build import make_core
 from understudy.roles.world_model.cores.spec import CoreConfig
 from understudy.roles.world_model.envs import Envs
@@ -60,9 +60,10 @@ def make_agent(config: WorldModelConfig, envs: Envs, seeds: Seeds) -> Agent:
     with torch.random.fork_rng(devices=[]):
         coupled = core.coupled if config.posterior == "auto" else config.posterior == "coupled"
         even, unimix = not config.nature, config.losses.unimix
+        outcome = chosen(config.losses.outcome, 0.0 if core.coupled else OUTCOME) > 0
         model = WorldModel(
             envs.keys, envs.actions.size, core, size,
-            coupled=coupled, bins=bins, even=even, unimix=unimix,
+            coupled=coupled, bins=bins, even=even, unimix=unimix, outcome=outcome,
         )  # fmt: skip
         behaviour = Behaviour(model.width, envs.actions, size, bins=bins, even=even, unimix=unimix)
     generator = torch.Generator().manual_seed(seeds.integer("weights"))
