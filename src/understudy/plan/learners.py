@@ -23,11 +23,10 @@ from understudy.roles.teacher.schedule import weight
 from understudy.roles.teacher.setup import make_student, make_world
 from understudy.roles.teacher.trial import try_out
 from understudy.roles.teacher.update import gradients as student_gradients, minibatches, prepare
-from understudy.roles.world_model.agent import Agent, gradients as agent_gradients
+from understudy.roles.world_model.agent import gradients as agent_gradients
 from understudy.roles.world_model.config import WorldModelConfig
-from understudy.roles.world_model.envs import Envs
-from understudy.roles.world_model.replay import CONTEXT, Replay
 from understudy.roles.world_model.setup import make_agent, make_envs, make_replay
+from understudy.roles.world_model.train import live
 from understudy.rollout.steps import Segment, Stage, collect_steps
 from understudy.rollout.world import MpeWorld, World
 from understudy.run.seed import Seeds
@@ -127,8 +126,11 @@ def plan_world_model(config: WorldModelConfig) -> Estimate:
     envs = make_envs(config, seeds, "envs", config.envs)
     agent = make_agent(config, envs, seeds)
     replay = make_replay(config, envs, agent)
-    _live(agent, envs, replay)
     generator = torch.Generator().manual_seed(config.seed)
+    carry = agent.model.core.init_state(len(envs))
+    envs.advance(None)
+    while not replay.ready:
+        carry = live(agent, envs, replay, carry, generator)
     batch, _ = replay.draw(settings.batch, np.random.default_rng(config.seed))
     with _kept(agent) as kept:
         agent_gradients(agent, batch, config, generator)
@@ -144,21 +146,6 @@ def plan_world_model(config: WorldModelConfig) -> Estimate:
     notes = (f"a remembered step: {step:,} B", f"held-out episodes besides: {config.eval_episodes}")
     updates = owed if config.steps >= least else 0
     return Estimate(None, steps=config.steps, updates=updates, memory=memory, notes=notes)
-
-
-def _live(agent: Agent, envs: Envs, replay: Replay) -> None:
-    """Acts as the loop does until a sequence is remembered."""
-    core, generator = agent.model.core, torch.Generator().manual_seed(0)
-    carry = core.init_state(len(envs))
-    envs.advance(None)
-    while not replay.ready:
-        before, records = carry, envs.records
-        action, carry = agent.act(records, before, generator, greedy=False)
-        made = {**records, "action": action.numpy()}
-        if CONTEXT in replay.fields:
-            made[CONTEXT] = core.pack(before).numpy()
-        replay.add(made)
-        envs.advance(made["action"])
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import torch
 from understudy.roles.world_model.agent import Agent
 from understudy.roles.world_model.config import WorldModelConfig
 from understudy.roles.world_model.envs import Envs
-from understudy.roles.world_model.replay import CONTEXT, Replay
+from understudy.roles.world_model.replay import Replay
 from understudy.roles.world_model.setup import make_agent, make_envs, make_replay
+from understudy.roles.world_model.train import live
 from understudy.run.config import load
 from understudy.run.seed import Seeds
 
@@ -32,16 +33,10 @@ def noise(seed: int = 0) -> torch.Generator:
 def played(config: WorldModelConfig, steps: int = 60) -> tuple[Agent, Envs, Replay]:
     """An agent and what it remembers after some steps."""
     agent, envs, replay = made(config)
-    records, state = envs.advance(None), agent.model.core.init_state(len(envs))
-    generator = noise(1)
+    envs.advance(None)
+    state, generator = agent.model.core.init_state(len(envs)), noise(1)
     for _ in range(steps):
-        before = state
-        action, state = agent.act(records, state, generator, greedy=False)
-        kept = {**records, "action": action.numpy()}
-        if CONTEXT in replay.fields:
-            kept[CONTEXT] = agent.model.core.pack(before).numpy()
-        replay.add(kept)
-        records = envs.advance(action.numpy())
+        state = live(agent, envs, replay, state, generator)
     return agent, envs, replay
 
 

@@ -133,17 +133,34 @@ def train(
             state.save(run)
 
 
-def _act(state: State, run: Run) -> None:
-    """One action in every environment; what led to it is remembered."""
-    core, records = state.agent.model.core, state.envs.records
-    generator = _generator(run, "acting", state.ticks)
-    before = state.carry
-    action, state.carry = state.agent.act(records, before, generator, greedy=False)
+def live(
+    agent: Agent, envs: Envs, replay: Replay, carry: CoreState, generator: torch.Generator
+) -> CoreState:
+    """One drawn action in every environment; what led to it is remembered.
+
+    Args:
+        agent: who acts.
+        envs: where; they have records.
+        replay: what it remembers them with.
+        carry: the core's state before the present records.
+        generator: where the randomness comes from.
+
+    Returns:
+        The core's state before the next records.
+    """
+    records = envs.records
+    action, after = agent.act(records, carry, generator, greedy=False)
     kept = {**records, "action": action.cpu().numpy()}
-    if CONTEXT in state.replay.fields:
-        kept[CONTEXT] = core.pack(before).cpu().numpy()
-    state.replay.add(kept)
-    state.envs.advance(kept["action"])
+    if CONTEXT in replay.fields:
+        kept[CONTEXT] = agent.model.core.pack(carry).cpu().numpy()
+    replay.add(kept)
+    envs.advance(kept["action"])
+    return after
+
+
+def _act(state: State, run: Run) -> None:
+    generator = _generator(run, "acting", state.ticks)
+    state.carry = live(state.agent, state.envs, state.replay, state.carry, generator)
     state.ticks += 1
     ended = state.envs.finished
     state.recent = [*state.recent, *(e.total for e in ended)][-RECENT:]
