@@ -11,9 +11,11 @@ from understudy.run.metrics import read
 
 
 @pytest.mark.learning
-def test_the_gru_remembers_which_way_to_turn(tmp_path: Path):
+@pytest.mark.parametrize("core", ["gru", "llama"])
+def test_which_way_to_turn_is_remembered(core: str, tmp_path: Path):
     config = WorldModelConfig(
         env="understudy/TMaze-v0",
+        core=core,
         env_options={"length": 2},
         steps=2000,
         eval_episodes=100,
@@ -22,5 +24,5 @@ def test_the_gru_remembers_which_way_to_turn(tmp_path: Path):
         run=RunConfig(root=str(tmp_path), progress=False),
     )
     last = read(commands.run_train(config) / "metrics.jsonl")[-1]
-    # Without memory half of the turns are right.
+    # Without memory half of the turns are right; and attention's, without the head that foretells rewards.
     assert last["test/success"] >= 0.9
