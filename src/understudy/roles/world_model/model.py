@@ -218,7 +218,7 @@ class WorldModel(nn.Module):
         if self.language is not None:
             found["token"] = self.language.loss(latents.observed.before, batch)
         if self.outcome is not None:
-            told = self.outcome(joined(features, bounded(batch["action"]))[:, :-1])
+            told = self.outcome(joined(features[:, :-1], bounded(batch["action"][:, :-1])))
             loss = self.outcome.loss(told, batch["reward"][:, 1:])
             found["outcome"] = loss * ~batch["is_last"][:, :-1]
         return found
@@ -283,7 +283,7 @@ def bounded(action: Tensor) -> Tensor:
 def joined(features: Tensor, action: Tensor) -> Tensor:
     """The products f ⊗ (1, a): [..., F · (1 + A)] of f [..., F] and a [..., A].
 
-    What an action brings is then a linear function of f.
+    A linear layer over them is another linear function of f for each discrete action.
     """
     weights = nn.functional.pad(action, (1, 0), value=1.0)
     return (features[..., :, None] * weights[..., None, :]).flatten(-2)
