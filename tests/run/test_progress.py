@@ -2,9 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from understudy.run.progress import Progress
+from understudy.run.progress import Progress, significant
 
 
 class _Clock:
@@ -49,3 +50,28 @@ def test_a_last_batch_past_the_total_leaves_no_time() -> None:
         clock.now += 10
         bar.update(44)
     assert "toy 44/40  4.4 steps/s  0:00:00 left" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (1000.0, 3, "1000"),
+        (-14980.4, 4, "-14980"),
+        (999.6, 3, "1000"),
+        (99.96, 3, "100"),
+        (0.12345, 3, "0.123"),
+        (12.0, 3, "12"),
+        (0.0, 3, "0"),
+        (float("nan"), 3, "nan"),
+        (float("-inf"), 3, "-inf"),
+    ],
+)
+def test_no_number_has_its_whole_part_as_a_power_of_ten(
+    value: float, digits: int, text: str
+) -> None:
+    assert significant(value, digits) == text
+
+
+def test_a_sign_where_it_is_asked_for() -> None:
+    assert significant(2000.0, 3, "+") == "+2000"
+    assert significant(0.5, 3, "+") == "+0.5"

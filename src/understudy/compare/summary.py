@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from understudy.run.progress import significant
+
 LEGEND = """\
 IQM: interquartile mean over the seeds; intervals of 95 % by the bootstrap of seeds. P(better): the probability that a run of the
 first is better than one of the second, ties half. A difference is called real only if its interval leaves out 0 and an exact rank
@@ -42,7 +44,7 @@ def _place(place: Mapping[str, Any]) -> str:
 
 
 def _contender(one: Mapping[str, Any], width: int) -> str:
-    area = "" if one["area"] is None else f"{one['area']:.4g}"
+    area = "" if one["area"] is None else significant(one["area"], 4)
     reached = ""
     if one["reached"] is not None:
         spent, of = one["reached"]["spent"], len(one["seeds"])
@@ -81,5 +83,5 @@ def _role(role: Mapping[str, Any]) -> str:
 
 def interval(found: Mapping[str, float], sign: str = "") -> str:
     """A figure with its interval; with `sign` "+" all have signs."""
-    value, low, high = (f"{found[key]:{sign}.4g}" for key in ("value", "low", "high"))
+    value, low, high = (significant(found[key], 4, sign) for key in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"

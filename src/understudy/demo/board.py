@@ -19,6 +19,7 @@ from understudy.compare.summary import interval
 from understudy.demo.parts import Part
 from understudy.demo.verdict import Shown
 from understudy.run.outcome import Curve
+from understudy.run.progress import significant
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 WIDTH = 16
@@ -117,7 +118,7 @@ class Board:
             name, best = next(iter(found.baselines.items()))
             figure = f"{_shown(found.figure)}, {name} {_shown(best)}: {found.verdict}"
         points = part.learning().points
-        curve = f"{sparkline(points)} {points[-1][1]:.3g}" if points else ""
+        curve = f"{sparkline(points)} {significant(points[-1][1], 3)}" if points else ""
         return [part.role, state, f"{share:4.0%}", left, curve, figure]
 
 

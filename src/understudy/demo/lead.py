@@ -9,6 +9,7 @@ from understudy.demo.summary import DID
 from understudy.demo.verdict import Shown
 from understudy.report.html import Node, el
 from understudy.report.table import Cell, table
+from understudy.run.progress import significant
 
 HEADERS = ("role", "verdict", "figure", "language model", "best baseline", "calls", "seconds")
 
@@ -37,7 +38,7 @@ def _row(role: str, shown: Shown) -> list[Cell | str | float | None]:
 
 
 def _with(figure: Interval, name: str) -> Cell:
-    value, low, high = (f"{x:.3g}" for x in (figure.value, figure.low, figure.high))
+    value, low, high = (significant(x, 3) for x in (figure.value, figure.low, figure.high))
     ends = el("span", f"[{low}, {high}]", class_="ends")
     return Cell(_under([value, " ", ends], name), figure.value)
 

@@ -12,6 +12,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn
 
 
+def significant(value: float, digits: int, sign: str = "") -> str:
+    """A number in so many significant digits, its whole part never as a power of ten.
+
+    Args:
+        value: the number.
+        digits: how many; the whole part has all of its own.
+        sign: "+" for a sign before numbers above 0 too.
+    """
+    return f"{value:{sign}.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:{sign}.{digits}g}"
+
+
 class Progress:
     """Steps done of a known total, steps/s, time left, and the numbers that matter."""
 
@@ -74,6 +85,6 @@ class Progress:
             rate = (step - self.start) / seconds
             # A last batch may go past the total.
             left = timedelta(seconds=max(0, round((self.total - step) / rate)))
-            parts.append(f"{rate:.3g} steps/s  {left} left")
-        parts += [f"{name} {value:.4g}" for name, value in numbers.items()]
+            parts.append(f"{significant(rate, 3)} steps/s  {left} left")
+        parts += [f"{name} {significant(value, 4)}" for name, value in numbers.items()]
         return "  ".join(parts)

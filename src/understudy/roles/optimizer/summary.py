@@ -18,6 +18,7 @@ from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
 from understudy.run.outcome import Cost, Learning, Score, priced
+from understudy.run.progress import significant
 
 FIRST = 100
 """Evaluations over which the area under a curve is taken."""
@@ -98,7 +99,8 @@ def describe_comparison(file: Path) -> str:
     if found["optimum"] is not None:
         value, stationary = found["optimum"]["value"], found["optimum"]["stationary"]
         lines.append(
-            f"exact optimum {value:.4g} (of policies that act by the state: {stationary:.4g})"
+            f"exact optimum {significant(value, 4)} "
+            f"(of policies that act by the state: {significant(stationary, 4)})"
         )
     lines.append(
         f"{'proposer':<10} {'mean':>9} {'median':>9} {'quartiles':>19} {'least':>9} {'area':>9} "
@@ -122,10 +124,13 @@ def _row(proposer: str, rows: Sequence[Mapping[str, Any]]) -> str:
         for name in ("episodes", "calls", "tokens", "usd")
     }
     earned = np.mean([area(row["trials"], row["best"]) for row in rows])
+    figures = (means.mean(), middle, means.min(), earned)
+    mean, median, least, under = (significant(float(x), 4) for x in figures)
+    quartiles = f"[{significant(low, 4)}, {significant(high, 4)}]"
     return (
-        f"{proposer:<10} {means.mean():9.4g} {middle:9.4g} {f'[{low:.4g}, {high:.4g}]':>19} "
-        f"{means.min():9.4g} {earned:9.4g} {spent['episodes']:8.0f} {spent['calls']:6.0f} "
-        f"{spent['tokens']:8.0f} {spent['usd']:8.4f}  {' '.join(f'{m:.4g}' for m in means)}"
+        f"{proposer:<10} {mean:>9} {median:>9} {quartiles:>19} {least:>9} {under:>9} "
+        f"{spent['episodes']:8.0f} {spent['calls']:6.0f} {spent['tokens']:8.0f} "
+        f"{spent['usd']:8.4f}  {' '.join(significant(m, 4) for m in means)}"
     )
 
 
@@ -159,4 +164,5 @@ def curves(
 
 
 def _figure(found: dict[str, float]) -> str:
-    return f"{found['mean']:.4g} [{found['low']:.4g}, {found['high']:.4g}]"
+    mean, low, high = (significant(found[key], 4) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"

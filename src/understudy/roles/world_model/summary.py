@@ -15,6 +15,7 @@ from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
 from understudy.run.outcome import Cost, Learning, Score, priced, tested
+from understudy.run.progress import significant
 from understudy.types import Usage
 
 PARAMETERS = "parameters.json"
@@ -104,8 +105,12 @@ def _tested(row: Row) -> str:
 
 
 def _interval(row: Row, name: str) -> str:
-    low, high = row[f"test/{name}_low"], row[f"test/{name}_high"]
-    return f"{row[f'test/{name}']:.3g} [{low:.3g}, {high:.3g}]"
+    return _figure(*(row[f"test/{name}{end}"] for end in ("", "_low", "_high")))
+
+
+def _figure(*ends: float) -> str:
+    value, low, high = (significant(end, 3) for end in ends)
+    return f"{value} [{low}, {high}]"
 
 
 def describe_comparison(file: Path) -> str:
@@ -131,7 +136,7 @@ def describe_comparison(file: Path) -> str:
             )
         means = [row["test/return"] for row in lasts]
         low, high = ops.bootstrap_ci(means, lambda x: float(np.mean(x)), np.random.default_rng(0))
-        text = f"{np.mean(means):.3g} [{low:.3g}, {high:.3g}]"
+        text = _figure(float(np.mean(means)), low, high)
         lines.append(f"{core:<16}  all {'':>10} {'':>8}  {'':>8}  {text}")
     return "\n".join(lines)
 
