@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from understudy.run.progress import significant
+from understudy.run.progress import significant, with_interval
 
 LEGEND = """\
 IQM: interquartile mean over the seeds; intervals of 95 % by the bootstrap of seeds. P(better): the probability that a run of the
@@ -83,5 +83,4 @@ def _role(role: Mapping[str, Any]) -> str:
 
 def interval(found: Mapping[str, float], sign: str = "") -> str:
     """A figure with its interval; with `sign` "+" all have signs."""
-    value, low, high = (significant(found[key], 4, sign) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return with_interval(found["value"], found["low"], found["high"], 4, sign)

@@ -23,6 +23,12 @@ def significant(value: float, digits: int, sign: str = "") -> str:
     return f"{value:{sign}.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:{sign}.{digits}g}"
 
 
+def with_interval(value: float, low: float, high: float, digits: int, sign: str = "") -> str:
+    """A figure and the ends of its interval, each as `significant` has it."""
+    figure, *ends = (significant(x, digits, sign) for x in (value, low, high))
+    return f"{figure} [{', '.join(ends)}]"
+
+
 class Progress:
     """Steps done of a known total, steps/s, time left, and the numbers that matter."""
 

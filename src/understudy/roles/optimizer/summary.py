@@ -18,7 +18,7 @@ from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
 from understudy.run.outcome import Cost, Learning, Score, priced
-from understudy.run.progress import significant
+from understudy.run.progress import significant, with_interval
 
 FIRST = 100
 """Evaluations over which the area under a curve is taken."""
@@ -164,5 +164,4 @@ def curves(
 
 
 def _figure(found: dict[str, float]) -> str:
-    mean, low, high = (significant(found[key], 4) for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return with_interval(found["mean"], found["low"], found["high"], 4)

@@ -15,7 +15,7 @@ from understudy.run.cell import Contender
 from understudy.run.config import load
 from understudy.run.metrics import read
 from understudy.run.outcome import Cost, Learning, Score, priced, tested
-from understudy.run.progress import significant
+from understudy.run.progress import with_interval
 from understudy.types import Usage
 
 PARAMETERS = "parameters.json"
@@ -105,12 +105,8 @@ def _tested(row: Row) -> str:
 
 
 def _interval(row: Row, name: str) -> str:
-    return _figure(*(row[f"test/{name}{end}"] for end in ("", "_low", "_high")))
-
-
-def _figure(*ends: float) -> str:
-    value, low, high = (significant(end, 3) for end in ends)
-    return f"{value} [{low}, {high}]"
+    value, low, high = (row[f"test/{name}{end}"] for end in ("", "_low", "_high"))
+    return with_interval(value, low, high, 3)
 
 
 def describe_comparison(file: Path) -> str:
@@ -136,7 +132,7 @@ def describe_comparison(file: Path) -> str:
             )
         means = [row["test/return"] for row in lasts]
         low, high = ops.bootstrap_ci(means, lambda x: float(np.mean(x)), np.random.default_rng(0))
-        text = _figure(float(np.mean(means)), low, high)
+        text = with_interval(float(np.mean(means)), low, high, 3)
         lines.append(f"{core:<16}  all {'':>10} {'':>8}  {'':>8}  {text}")
     return "\n".join(lines)
 
